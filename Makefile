@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin face of meson. `make run` and `make test` each work as the first command on a fresh Debian 12.
+BUILD ?= build
+.PHONY: all deps run test test-long test-asan test-tsan bench lint fuzz install clean
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja: | deps
+	@meson setup $(BUILD) --buildtype=release -Ddebug=true >/dev/null
+
+deps:
+	@tools/deps build
+
+run: all
+	@tools/run $(BUILD)
+
+test:
+	@tools/deps test
+	@$(MAKE) --no-print-directory all
+	@tools/test $(BUILD)
+
+test-asan:
+	@tools/deps test
+	@tools/test-sanitized address
+
+test-tsan:
+	@tools/deps test
+	@tools/test-sanitized thread
+
+test-long:
+	@tools/deps long
+	@$(MAKE) --no-print-directory all
+	@tools/test-long $(BUILD)
+
+fuzz:
+	@tools/deps fuzz
+	@tools/fuzz
+
+bench:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all
+	@python3 bench/run.py $(BUILD)
+
+lint:
+	@tools/deps lint
+	@tools/lint
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild --destdir "$(abspath $(DESTDIR))"
+
+clean:
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * lend: the memory that await_read() lends. Inside knowledge of event/.
+ *
+ * A thread has one read buffer that every read goes into: it stays in cache, and an idle connection
+ * has none. Only the running fiber can hold valid lent memory (parking ends the loan), so a fiber
+ * whose lent bytes cannot be sent at once takes the whole buffer away and the thread goes on with
+ * another one: nothing is copied.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+/* Where to read to: LEND_BYTES. */
+char *lend_buffer(void);
+/* n bytes were read there. Under ASan the rest is poisoned. */
+void lend_mark(size_t n);
+/* The running fiber parks: under ASan what it was lent is poisoned. (A nested one was lent nothing,
+ * and its starter's loan goes on.) */
+void lend_expire(void);
+/* Take the thread's buffer if any of the vectors points into it: to be given back with
+ * lend_return(); NULL when none does. */
+char *lend_keep(const struct iovec *iov, int iovcnt);
+void lend_return(char *buffer);
+/* Thread end. */
+void lend_fini(void);

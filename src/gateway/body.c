@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* body: the request body before the upstream is asked. Small bodies are read whole first, so that slow senders hold no upstream connection and a failed try can be repeated. */
+#include "base/log.h"
+#include "gateway/steps.h"
+
+#include <errno.h>
+
+enum verdict request_body_failed(struct req *r, int error)
+{
+    r->keepalive = false;
+    switch (error) {
+    case -EMSGSIZE:
+        return req_reply(r, 413, STR_NONE);
+    case -ETIMEDOUT:
+        return req_reply(r, 408, STR_NONE);
+    case -EPROTO:
+        return req_reply(r, 400, STR_NONE);
+    default:
+        r->client_gone = true;
+        return req_reply(r, 400, STR_NONE);
+    }
+}
+
+/* Runs are gathered until the end, or until the buffer is full. */
+static int gather(struct req *r, struct upload *u)
+{
+    size_t cap = r->content_length > 0 && r->content_length < UPLOAD_BUFFER ? (size_t)r->content_length : 4096;
+    char *p = arena_bytes(r->arena, cap);
+    size_t n = 0;
+    for (;;) {
+        struct str run;
+        int rc = r->transport->await_body(r, &run);
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc > 0 && n + run.n > cap) {
+            cap = (n + run.n) * 2;
+            char *bigger = arena_bytes(r->arena, cap);
+            memcpy(bigger, p, n);
+            p = bigger;
+        }
+        memcpy(p + n, rc > 0 ? run.p : "", rc > 0 ? run.n : 0);
+        n += rc > 0 ? run.n : 0;
+        u->first = str_of(p, n);
+        u->complete = rc == 0;
+        if (rc == 0 || n >= UPLOAD_BUFFER) {
+            return 0;
+        }
+    }
+}
+
+enum verdict request_await_upload(struct req *r, struct upload *u)
+{
+    if (r->max_body && r->content_length > 0 && (uint64_t)r->content_length > r->max_body) {
+        return request_body_failed(r, -EMSGSIZE);
+    }
+    if (r->body.p) {
+        *u = (struct upload){.first = r->body, .complete = true};
+    } else if (!r->has_body) {
+        *u = (struct upload){.first = STR(""), .complete = true};
+    } else {
+        int rc = gather(r, u);
+        if (rc < 0) {
+            return request_body_failed(r, rc);
+        }
+        if (u->complete) {
+            r->body = u->first;
+        }
+    }
+    if (u->complete) {
+        bool says_length = u->first.n > 0 || r->content_length == 0 || r->has_body;
+        u->length = says_length ? (int64_t)u->first.n : -2;
+    } else {
+        u->length = r->content_length >= 0 ? r->content_length : -1;
+    }
+    return NEXT;
+}

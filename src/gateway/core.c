@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core: the threads of the data path, and how a snapshot reaches them.
+ *
+ * Publishing: the control thread sends each core a message with the new snapshot; the core makes it current and answers. The old one is given back
+ * (another message) when its last request on that core has ended. So counts are touched on one thread only, and nobody waits for traffic.
+ */
+#include "base/assert.h"
+#include "base/crash.h"
+#include "base/log.h"
+#include "fiber/fiber.h"
+#include "gateway/access_log.h"
+#include "gateway/gateway.h"
+#include "net/resolver.h"
+#include "plugin/chain.h"
+#include "upstream/balancer.h"
+#include "upstream/pool.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+
+static struct core *cores;
+static unsigned n_cores;
+static struct loop *control;
+static int *listen_fds;        /* core-major: fds of core i start at i * n_listen */
+
+/* ---- messages ---- */
+
+struct publish {
+    struct mail mail;          /* to the core, then back */
+    struct core *core;
+    struct core_snapshot *next;
+    struct cond *done;         /* control thread: waits until left is 0 */
+    unsigned *left;
+};
+struct release {
+    struct mail mail;
+    struct core_snapshot *s;
+};
+
+static void on_released(struct mail *m)
+{
+    struct release *rel = CONTAINER_OF(m, struct release, mail);
+    snapshot_drop((struct snapshot *)(uintptr_t)rel->s->snapshot);
+    free(rel->s);
+    free(rel);
+}
+
+/* Nobody on this core uses s any more: its hold goes back to the control thread. */
+static void release(struct core_snapshot *s)
+{
+    struct release *rel = malloc(sizeof(*rel));
+    ASSERT(rel != NULL);
+    *rel = (struct release){.mail = {.fn = on_released}, .s = s};
+    loop_post(control, &rel->mail);
+}
+
+void core_drop_snapshot(struct core *core, struct core_snapshot *s)
+{
+    ASSERT(s->requests > 0);
+    if (--s->requests == 0 && !s->current) {
+        release(s);
+    }
+}
+
+static void on_adopted(struct mail *m)
+{
+    struct publish *p = CONTAINER_OF(m, struct publish, mail);
+    if (--*p->left == 0) {
+        cond_broadcast(p->done);
+    }
+    free(p);
+}
+
+static void start_listening(struct core *c);
+
+static void on_publish(struct mail *m)
+{
+    struct publish *p = CONTAINER_OF(m, struct publish, mail);
+    struct core_snapshot *old = p->core->now;
+    p->next->current = true;
+    p->core->now = p->next;
+    if (old == NULL) {
+        start_listening(p->core);
+    } else {
+        old->current = false;
+        if (old->requests == 0) {
+            release(old);
+        }
+    }
+    p->mail.fn = on_adopted;
+    loop_post(control, &p->mail);
+}
+
+int gateway_await_publish(struct snapshot *s)
+{
+    struct cond done;
+    unsigned left = n_cores;
+    cond_init(&done);
+    fiber_shield(true);
+    for (unsigned i = 0; i < n_cores; i++) {
+        struct publish *p = calloc(1, sizeof(*p));
+        struct core_snapshot *next = calloc(1, sizeof(*next));
+        ASSERT(p && next);
+        snapshot_hold(s);
+        next->snapshot = s;
+        *p = (struct publish){.mail = {.fn = on_publish}, .core = &cores[i], .next = next, .done = &done, .left = &left};
+        loop_post(cores[i].loop, &p->mail);
+    }
+    while (left > 0) {
+        await_cond(&done, NEVER);
+    }
+    fiber_shield(false);
+    return 0;
+}
+
+/* ---- a core's thread ---- */
+
+static void on_accept(struct listener *l, int fd, const struct addr *peer)
+{
+    struct core *c = l->owner;
+    if (c->server.stats.active >= c->settings->weir.max_connections / c->cores) {
+        LOG_RATE(WARN, "%u connections are open on this core, closing a new one", c->server.stats.active);
+        close(fd);
+        return;
+    }
+    server_accept(&c->server, fd, peer, &l->addr);
+}
+
+static void start_listening(struct core *c)
+{
+    c->n_listeners = c->settings->n_listen;
+    c->listeners = calloc(c->n_listeners, sizeof(*c->listeners));
+    ASSERT(c->listeners != NULL);
+    for (unsigned i = 0; i < c->n_listeners; i++) {
+        int rc = listener_start(&c->listeners[i], c->fds[i], &c->settings->listen[i].addr, on_accept, c);
+        if (rc < 0) {
+            LOG(EMERG, "core %u cannot listen: %s", c->index, strerror(-rc));
+        }
+    }
+}
+
+static void resolver_start(const struct settings *s)
+{
+    char servers[1024] = "";
+    snprintf(servers, sizeof(servers), "%.*s", STR_ARG(s->dns_servers));
+    const struct resolver_conf conf = {
+        .servers = servers[0] ? servers : NULL,
+        .valid_ms = s->dns_valid_ms,
+        .timeout_ms = s->resolver_timeout_ms,
+        .ipv6 = s->enable_ipv6,
+        .search = s->resolv_search,
+    };
+    int rc = resolver_init(&conf);
+    if (rc < 0) {
+        LOG(ERROR, "the resolver cannot start: %s", strerror(-rc));
+    }
+}
+
+struct start {
+    struct core *core;
+    struct cond *done;
+    struct mail mail;
+    unsigned *left;
+};
+
+static void on_started(struct mail *m)
+{
+    struct start *st = CONTAINER_OF(m, struct start, mail);
+    if (--*st->left == 0) {
+        cond_broadcast(st->done);
+    }
+}
+
+static void core_init(struct core *c)
+{
+    int rc = loop_init();
+    ASSERT(rc == 0);
+    clock_tick();
+    c->loop = loop_self();
+    io_set_min_drain(c->settings->weir.min_drain_rate);
+    resolver_start(c->settings);
+    balancer_core_init();
+    server_init(&c->server, "proxy", gateway_handle, c->settings, c);
+    c->server.refused = gateway_refused;
+    c->server.is_proxy = true;
+    c->log = access_log_new(c->settings);
+    for (unsigned i = 0; i < plugin_count(); i++) {
+        if (plugin_at(i)->core_init) {
+            plugin_at(i)->core_init(c->index, c->cores);
+        }
+    }
+}
+
+static void core_fini(struct core *c)
+{
+    server_close_all(&c->server);
+    fiber_run_ready();
+    pool_drain();
+    access_log_free(c->log);
+    chain_core_fini();
+    resolver_fini();
+    fiber_thread_fini();
+    free(c->listeners);
+    loop_fini();
+}
+
+static void *core_main(void *arg)
+{
+    struct start *st = arg;
+    struct core *c = st->core;
+    crash_thread_init();
+    core_init(c);
+    st->mail.fn = on_started;
+    loop_post(control, &st->mail);
+    loop_run();
+    core_fini(c);
+    return NULL;
+}
+
+/* ---- control thread: start ---- */
+
+static int open_listeners(const struct settings *s, unsigned n, struct err *e)
+{
+    listen_fds = calloc((size_t)n * s->n_listen + 1, sizeof(int));
+    ASSERT(listen_fds != NULL);
+    for (unsigned core = 0; core < n; core++) {
+        for (unsigned i = 0; i < s->n_listen; i++) {
+            const struct addr *a = &s->listen[i].addr;
+            bool is_unix = a->sa.sa_family == AF_UNIX;
+            int *fd = &listen_fds[core * s->n_listen + i];
+            /* A Unix socket cannot be bound twice: the cores share one queue. */
+            *fd = is_unix && core > 0 ? dup(listen_fds[i]) : listener_socket(a, true, BACKLOG, e);
+            if (*fd < 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+int gateway_start(const struct settings *s, struct err *e)
+{
+    n_cores = s->workers;
+    control = loop_self();
+    if (open_listeners(s, n_cores, e) != 0) {
+        return -1;
+    }
+    cores = calloc(n_cores, sizeof(*cores));
+    struct start *starts = calloc(n_cores, sizeof(*starts));
+    ASSERT(cores && starts);
+    struct cond done;
+    unsigned left = n_cores;
+    cond_init(&done);
+    for (unsigned i = 0; i < n_cores; i++) {
+        cores[i] = (struct core){.index = i, .cores = n_cores, .settings = s, .fds = &listen_fds[i * s->n_listen]};
+        starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
+        int rc = pthread_create(&cores[i].thread, NULL, core_main, &starts[i]);
+        if (rc != 0) {
+            return err_set(e, "cannot start a core: %s", strerror(rc));
+        }
+        char name[32];
+        snprintf(name, sizeof(name), "core-%u", i);
+        pthread_setname_np(cores[i].thread, name);
+    }
+    while (left > 0) {
+        await_cond(&done, NEVER);
+    }
+    free(starts);
+    return 0;
+}
+
+/* ---- control thread: reload ---- */
+
+struct on_core {
+    struct mail mail;
+    struct core *core;
+    const struct settings *settings;
+    struct cond *done;
+    unsigned *left;
+};
+
+static void on_done(struct mail *m)
+{
+    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
+    if (--*o->left == 0) {
+        cond_broadcast(o->done);
+    }
+    free(o);
+}
+
+/* Send each core a message and park until all have handled it and sent it back with fn = on_done. */
+static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s)
+{
+    struct cond done;
+    unsigned left = n_cores;
+    cond_init(&done);
+    fiber_shield(true);
+    for (unsigned i = 0; i < n_cores; i++) {
+        struct on_core *o = calloc(1, sizeof(*o));
+        ASSERT(o != NULL);
+        *o = (struct on_core){.mail = {.fn = fn}, .core = &cores[i], .settings = s, .done = &done, .left = &left};
+        loop_post(cores[i].loop, &o->mail);
+    }
+    while (left > 0) {
+        await_cond(&done, NEVER);
+    }
+    fiber_shield(false);
+}
+
+static void send_back(struct on_core *o)
+{
+    o->mail.fn = on_done;
+    loop_post(control, &o->mail);
+}
+
+/* New settings of a core: limits, log and listeners. Requests that run keep the old ones (settings live as long as the process). */
+static void on_reload(struct mail *m)
+{
+    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
+    struct core *c = o->core;
+    struct access_log *old = c->log;
+    c->settings = c->server.settings = o->settings;
+    c->server.limits = (struct h1_limits){o->settings->weir.head_bytes, o->settings->weir.line_bytes, o->settings->weir.fields,
+                                          o->settings->weir.lax_lf, o->settings->weir.high_bytes};
+    c->log = access_log_new(o->settings);
+    if (old) {
+        access_log_retire(old);
+    }
+    io_set_min_drain(o->settings->weir.min_drain_rate);
+    send_back(o);
+}
+
+static bool same_listeners(const struct settings *a, const struct settings *b)
+{
+    if (a->n_listen != b->n_listen) {
+        return false;
+    }
+    for (unsigned i = 0; i < a->n_listen; i++) {
+        if (a->listen[i].addr.len != b->listen[i].addr.len || memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The sockets of the new addresses; those that stay are kept, so that no queued connection is lost. */
+static int *reopen(const struct settings *old, const struct settings *s, struct err *e)
+{
+    int *fds = malloc(sizeof(int) * ((size_t)n_cores * s->n_listen + 1));
+    ASSERT(fds != NULL);
+    for (unsigned core = 0; core < n_cores; core++) {
+        for (unsigned i = 0; i < s->n_listen; i++) {
+            int *fd = &fds[core * s->n_listen + i];
+            *fd = -1;
+            for (unsigned k = 0; k < old->n_listen && *fd < 0; k++) {
+                const struct addr *a = &old->listen[k].addr, *b = &s->listen[i].addr;
+                if (a->len == b->len && memcmp(a->room, b->room, a->len) == 0) {
+                    *fd = dup(listen_fds[core * old->n_listen + k]);
+                }
+            }
+            bool shared = s->listen[i].addr.sa.sa_family == AF_UNIX && core > 0;
+            if (*fd < 0) {
+                *fd = shared ? dup(fds[i]) : listener_socket(&s->listen[i].addr, true, BACKLOG, e);
+            }
+            if (*fd < 0) {
+                for (unsigned k = 0; k < core * s->n_listen + i; k++) {
+                    close(fds[k]);
+                }
+                free(fds);
+                return NULL;
+            }
+        }
+    }
+    return fds;
+}
+
+static void on_relisten(struct mail *m)
+{
+    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
+    struct core *c = o->core;
+    struct listener *old = c->listeners;
+    unsigned n_old = c->n_listeners;
+    start_listening(c);
+    for (unsigned i = 0; i < n_old; i++) {
+        listener_stop(&old[i]);
+    }
+    free(old);
+    send_back(o);
+}
+
+int gateway_await_reload(const struct settings *s, struct err *e)
+{
+    const struct settings *old = cores[0].settings;
+    int *fds = NULL;
+    if (!same_listeners(old, s)) {
+        fds = reopen(old, s, e);
+        if (fds == NULL) {
+            return -1;
+        }
+    }
+    await_on_cores(on_reload, s);
+    if (fds) {
+        for (unsigned i = 0; i < n_cores; i++) {
+            cores[i].fds = &fds[i * s->n_listen];
+        }
+        await_on_cores(on_relisten, s);
+        free(listen_fds);
+        listen_fds = fds;
+    }
+    return 0;
+}
+
+/* ---- control thread: stop ---- */
+
+static void on_stop(struct mail *m)
+{
+    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
+    struct core *c = o->core;
+    c->stopping = true;
+    for (unsigned i = 0; i < c->n_listeners; i++) {
+        listener_stop(&c->listeners[i]);
+    }
+    server_drain(&c->server);
+    send_back(o);
+}
+
+static void on_end(struct mail *m)
+{
+    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
+    server_close_all(&o->core->server);
+    loop_stop(loop_self());
+    send_back(o);
+}
+
+void gateway_await_stop(void)
+{
+    const struct settings *s = cores[0].settings;
+    int64_t until = deadline_in(s->shutdown_timeout_ms);
+    await_on_cores(on_stop, s);
+    while (gateway_stats().active > 0 && now_ms() < until) {
+        await_until(deadline_in(10));
+    }
+    await_on_cores(on_end, s);
+    for (unsigned i = 0; i < n_cores; i++) {
+        pthread_join(cores[i].thread, NULL);
+    }
+}
+
+unsigned gateway_cores(void)
+{
+    return n_cores;
+}
+
+struct core *gateway_core(unsigned i)
+{
+    return &cores[i];
+}
+
+/* Plain reads of counters another thread writes: each is one aligned word, and a value that is a moment old is as good. */
+struct server_stats gateway_stats(void)
+{
+    struct server_stats sum = {0};
+    for (unsigned i = 0; i < n_cores; i++) {
+        const struct server_stats *s = &cores[i].server.stats;
+        sum.accepted += __atomic_load_n(&s->accepted, __ATOMIC_RELAXED);
+        sum.handled += __atomic_load_n(&s->handled, __ATOMIC_RELAXED);
+        sum.requests += __atomic_load_n(&s->requests, __ATOMIC_RELAXED);
+        sum.active += __atomic_load_n(&s->active, __ATOMIC_RELAXED);
+        sum.reading += __atomic_load_n(&s->reading, __ATOMIC_RELAXED);
+        sum.writing += __atomic_load_n(&s->writing, __ATOMIC_RELAXED);
+        sum.waiting += __atomic_load_n(&s->waiting, __ATOMIC_RELAXED);
+    }
+    return sum;
+}

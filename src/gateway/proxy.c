@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy: which upstream, which node, and the tries until one gives a response head (runtime.md section 5).
+ *
+ * A try is repeated on a connect error, and on a send or read error or timeout as long as no answer came; a method that is not idempotent is not sent again once bytes went
+ * out. A pooled connection that was closed under us gives one more try on a fresh connection to the same node, which does not count.
+ */
+#include "base/log.h"
+#include "config/settings.h"
+#include "config/snapshot.h"
+#include "fiber/fiber.h"
+#include "gateway/gateway.h"
+#include "gateway/pump.h"
+#include "gateway/steps.h"
+#include "upstream/balancer.h"
+#include "upstream/pool.h"
+
+#include <errno.h>
+
+#define DEFAULT_TIMEOUT_MS 60000
+
+/* ---- which upstream ---- */
+
+/* A reference that leads nowhere is a 502, no upstream at all a 503. NULL: answered. */
+static const struct upstream_conf *by_id(struct req *r, struct str id)
+{
+    const struct upstream *u = SNAP_FIND(r->snapshot, UPSTREAM, upstream, id);
+    if (u == NULL) {
+        LOG_RATE(ERROR, "failed to find upstream by id: %.*s", STR_ARG(id));
+        req_reply(r, 502, STR_NONE);
+        return NULL;
+    }
+    return &u->c;
+}
+
+static const struct upstream_conf *choose_upstream(struct req *r)
+{
+    if (r->up.conf) {
+        return r->up.conf;
+    }
+    if (r->route->upstream_id.p) {
+        return by_id(r, r->route->upstream_id);
+    }
+    if (r->route->upstream) {
+        return r->route->upstream;
+    }
+    if (r->service && r->service->upstream_id.p) {
+        return by_id(r, r->service->upstream_id);
+    }
+    if (r->service && r->service->upstream) {
+        return r->service->upstream;
+    }
+    req_reply(r, 503, STR_NONE);
+    return NULL;
+}
+
+static struct timeouts timeouts_of(const struct req *r)
+{
+    if (r->route->has_timeout) {
+        return r->route->timeout;
+    }
+    if (r->upstream->has_timeout) {
+        return r->upstream->timeout;
+    }
+    return (struct timeouts){DEFAULT_TIMEOUT_MS, DEFAULT_TIMEOUT_MS, DEFAULT_TIMEOUT_MS};
+}
+
+static struct pool_limits pool_limits_of(const struct req *r)
+{
+    const struct upstream_conf *u = r->upstream;
+    const struct settings *s = r->settings;
+    if (u->has_pool) {
+        return (struct pool_limits){u->pool_size, u->pool_idle_ms, u->pool_requests};
+    }
+    return (struct pool_limits){s->upstream_keepalive, s->upstream_keepalive_timeout_ms, s->upstream_keepalive_requests};
+}
+
+/* The text chash hashes; missing: the client's address. */
+static struct str hash_key(struct req *r)
+{
+    const struct upstream_conf *u = r->upstream;
+    struct str key = STR_NONE;
+    if (!str_eq(u->type, STR("chash"))) {
+        return STR("");
+    }
+    if (u->hash_on == HASH_CONSUMER) {
+        key = r->consumer ? r->consumer->username : STR_NONE;
+    } else if (u->hash_on == HASH_VARS_COMBINATIONS) {
+        unsigned resolved = 0;
+        key = u->hash_tmpl ? tmpl_expand(u->hash_tmpl, r->arena, r, &resolved) : STR_NONE;
+        key = resolved ? key : STR_NONE;
+    } else {
+        struct value v = var_get(r, &u->hash_var);
+        key = value_text(r->arena, &v);
+    }
+    return key.n ? key : r->remote_addr;
+}
+
+/* ---- what goes out ---- */
+
+static bool is_dropped(const struct req *r, const struct header *h)
+{
+    switch (h->id) {
+    case H_HOST:
+    case H_CONTENT_LENGTH:
+    case H_TRANSFER_ENCODING:
+    case H_EXPECT:
+    case H_X_REAL_IP:
+    case H_X_FORWARDED_FOR:
+    case H_HTTP2_SETTINGS:
+        return true;
+    default:
+        return h1_is_hop_by_hop(&r->headers, h) && h->id != H_PROXY_AUTHORIZATION;
+    }
+}
+
+static bool wants_websocket(const struct req *r)
+{
+    struct opt_bool on = r->route->enable_websocket;
+    if (!on.set && r->service) {
+        on = r->service->enable_websocket;
+    }
+    return on.v && r->upgrade;
+}
+
+static struct str host_for(const struct req *r, const struct upstream_node *node)
+{
+    if (r->up.host.p) {
+        return r->up.host;
+    }
+    switch (r->upstream->pass_host) {
+    case PASS_HOST_NODE:
+        return node->host_header;
+    case PASS_HOST_REWRITE:
+        return r->upstream->upstream_host;
+    case PASS_HOST_PASS:
+        break;
+    }
+    struct str now = headers_get(&r->headers, H_HOST);
+    return now.p ? now : r->host_header;
+}
+
+/* The fields of the request as the upstream gets them (runtime.md section 8). */
+static void fill_headers(struct req *r, const struct upstream_node *node, struct exchange *x, struct headers *out)
+{
+    struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
+    headers_init(out, r->arena, r->headers.n + 8);
+    r->upstream_host = host_for(r, node);
+    headers_add(out, STR("Host"), r->upstream_host);
+    if (wants_websocket(r)) {
+        x->asked_upgrade = true;
+        headers_add(out, STR("Upgrade"), headers_get(&r->headers, H_UPGRADE));
+        headers_add(out, STR("Connection"), STR("Upgrade"));
+    }
+    headers_add(out, STR("X-Real-IP"), r->remote_addr);
+    headers_add(out, STR("X-Forwarded-For"),
+                had.n ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr)) : r->remote_addr);
+    for (unsigned i = 0; i < r->headers.n; i++) {
+        if (!is_dropped(r, &r->headers.v[i])) {
+            headers_push(out, &r->headers.v[i]);
+        }
+    }
+}
+
+/* ---- one try ---- */
+
+enum outcome {
+    GOT_HEAD,
+    FAILED_BEFORE_SEND,  /* connecting: anything may be tried again */
+    FAILED_AFTER_SEND,
+    FAILED_STALE,        /* a pooled connection was closed under us, nothing came back */
+    FAILED_CLIENT        /* the client is the reason */
+};
+
+struct attempt {
+    struct req *r;
+    struct proxied *p;
+    struct timeouts timeout;
+    struct pool_limits limits;
+    int error;
+};
+
+static int pass_interim(void *arg, const struct h1_head *head)
+{
+    struct req *r = arg;
+    struct headers out;
+    if (head->status == 100) {
+        return 0; /* the transport says it itself when it needs the body */
+    }
+    headers_init(&out, r->arena, head->headers.n);
+    for (unsigned i = 0; i < head->headers.n; i++) {
+        if (!h1_is_hop_by_hop(&head->headers, &head->headers.v[i])) {
+            headers_push(&out, &head->headers.v[i]);
+        }
+    }
+    return r->transport->await_interim(r, head->status, &out);
+}
+
+static int send_request(struct attempt *a, const struct upstream_node *node)
+{
+    struct req *r = a->r;
+    struct exchange *x = &a->p->x;
+    const struct upload *u = &a->p->upload;
+    struct headers out;
+    fill_headers(r, node, x, &out);
+    struct str method = r->up.method.p ? r->up.method : r->method;
+    r->upstream_uri = r->up.uri.p ? r->up.uri : r->target;
+    x->method = http_method_of(method);
+    return client_await_request(x, method, r->upstream_uri, &out, u->length, u->first, u->complete,
+                                deadline_in(a->timeout.send_ms));
+}
+
+static int read_head(struct attempt *a)
+{
+    struct req *r = a->r;
+    struct proxied *p = a->p;
+    if (!p->upload.complete) {
+        p->pump = pump_start(r, &p->x, a->timeout.send_ms);
+        if (p->pump == NULL) {
+            return -ENOMEM;
+        }
+    } else {
+        server_watch_client(r, true);
+    }
+    int rc = client_await_response(&p->x, pass_interim, r, deadline_in(a->timeout.read_ms));
+    if (p->upload.complete) {
+        server_watch_client(r, false);
+    }
+    return rc;
+}
+
+static enum outcome classify(struct attempt *a, bool reused)
+{
+    struct proxied *p = a->p;
+    if (fiber_is_cancelled(fiber_self())) {
+        a->r->client_gone = true;
+        return FAILED_CLIENT;
+    }
+    if (p->pump && p->pump->client_error) {
+        a->error = p->pump->client_error;
+        return FAILED_CLIENT;
+    }
+    return reused && !p->x.got_bytes && a->error != -ETIMEDOUT ? FAILED_STALE : FAILED_AFTER_SEND;
+}
+
+static enum outcome try_once(struct attempt *a, const struct balancer_target *t, bool fresh)
+{
+    struct req *r = a->r;
+    struct proxied *p = a->p;
+    struct try *try = req_add_try(r);
+    int64_t start = clock_us();
+    bool reused = false;
+    try->addr = t->addr;
+    try->node = t->node;
+    try->status = 502;
+    p->pump = NULL;
+    a->error = await_upconn(&t->addr, fresh, deadline_in(a->timeout.connect_ms), &p->c, &reused);
+    if (a->error < 0) {
+        p->c = NULL;
+        try->response_us = clock_us() - start;
+        try->status = a->error == -ETIMEDOUT ? 504 : 502;
+        return fiber_is_cancelled(fiber_self()) ? (r->client_gone = true, FAILED_CLIENT) : FAILED_BEFORE_SEND;
+    }
+    try->connect_us = reused ? 0 : clock_us() - start;
+    client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
+    a->error = send_request(a, t->node);
+    if (a->error == 0) {
+        a->error = read_head(a);
+    }
+    try = &r->tries[r->n_tries - 1];
+    try->start_us = start;
+    try->header_us = try->response_us = clock_us() - start;
+    if (a->error == 0) {
+        try->status = p->x.parser.head.status;
+        return GOT_HEAD;
+    }
+    enum outcome o = classify(a, reused);
+    try->header_us = -1;
+    try->status = a->error == -ETIMEDOUT ? 504 : 502;
+    if (p->pump) {
+        pump_await_stop(p->pump);
+    }
+    upconn_close(p->c);
+    p->c = NULL;
+    return o;
+}
+
+/* ---- the tries ---- */
+
+static bool is_idempotent(const struct req *r)
+{
+    return r->method_id != M_POST && r->method_id != M_PATCH && r->method_id != M_LOCK && r->method_id != M_OTHER;
+}
+
+static bool may_retry(const struct attempt *a, enum outcome o)
+{
+    if (o == FAILED_CLIENT) {
+        return false;
+    }
+    return o == FAILED_BEFORE_SEND || (a->p->upload.complete && is_idempotent(a->r));
+}
+
+static enum verdict balancer_failed(struct req *r, enum balancer_result rc)
+{
+    switch (rc) {
+    case BALANCER_NO_NODES:
+    case BALANCER_NO_ADDRESS:
+        return req_reply(r, 503, STR_NONE);
+    case BALANCER_UNKNOWN_TYPE:
+        LOG_RATE(ERROR, "upstream %.*s: unknown balancer type %.*s", STR_ARG(r->upstream->id), STR_ARG(r->upstream->type));
+        return req_reply(r, 500, STR_NONE);
+    case BALANCER_EXHAUSTED:
+    case BALANCER_OK:
+        break;
+    }
+    return req_reply(r, 502, STR_NONE);
+}
+
+/* "502, 504": what each try gave. */
+static struct str statuses(const struct req *r)
+{
+    struct str s = STR("");
+    for (unsigned i = 0; i < r->n_tries; i++) {
+        s = arena_printf(r->arena, "%.*s%s%d", STR_ARG(s), i ? ", " : "", r->tries[i].status);
+    }
+    return s;
+}
+
+static enum verdict all_failed(struct attempt *a, enum outcome o)
+{
+    struct req *r = a->r;
+    if (o == FAILED_CLIENT) {
+        return request_body_failed(r, a->error);
+    }
+    const struct try *t = &r->tries[r->n_tries - 1];
+    char ip[46];
+    size_t n = addr_text(&t->addr, ip);
+    LOG_RATE(ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s", (int)n, ip, addr_port(&t->addr),
+             a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr), STR_ARG(r->method), STR_ARG(r->target),
+             STR_ARG(r->route->o.id));
+    req_reply(r, t->status, STR_NONE);
+    r->resp.source = FROM_PROXY_ERROR;
+    headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), statuses(r));
+    return DONE;
+}
+
+static enum verdict run_before_proxy(struct req *r)
+{
+    if (chain_run(r, r->globals, PHASE_BEFORE_PROXY, r->chain) == DONE) {
+        return DONE;
+    }
+    return chain_run(r, r->chain, PHASE_BEFORE_PROXY, NULL);
+}
+
+static enum verdict await_tries(struct attempt *a, struct balancer_walk *w)
+{
+    struct req *r = a->r;
+    unsigned left = balancer_max_tries(r->upstream);
+    int64_t give_up = r->upstream->retry_timeout_ms ? deadline_in(r->upstream->retry_timeout_ms) : NEVER;
+    enum outcome o = FAILED_BEFORE_SEND;
+    while (left-- > 0) {
+        struct balancer_target t;
+        enum balancer_result rc = balancer_next(w, &t);
+        if (rc != BALANCER_OK) {
+            return r->n_tries ? all_failed(a, o) : balancer_failed(r, rc);
+        }
+        if (run_before_proxy(r) == DONE) {
+            return DONE;
+        }
+        o = try_once(a, &t, false);
+        if (o == FAILED_STALE && may_retry(a, FAILED_AFTER_SEND)) {
+            r->n_tries--; /* the pool's fault, not the node's */
+            o = try_once(a, &t, true);
+        }
+        if (o == GOT_HEAD) {
+            return NEXT;
+        }
+        if (!may_retry(a, o) || now_ms() >= give_up) {
+            break;
+        }
+    }
+    return all_failed(a, o);
+}
+
+enum verdict request_await_proxy(struct req *r, struct proxied *p)
+{
+    r->upstream = choose_upstream(r);
+    if (r->upstream == NULL) {
+        return DONE;
+    }
+    if (r->upstream->needs_discovery) {
+        LOG_RATE(ERROR, "upstream %.*s: service discovery is not available in this build", STR_ARG(r->upstream->id));
+        return req_reply(r, 503, STR_NONE);
+    }
+    if (!str_eq(r->upstream->scheme, STR("http"))) {
+        LOG_RATE(ERROR, "upstream %.*s: scheme %.*s is not available in this build", STR_ARG(r->upstream->id), STR_ARG(r->upstream->scheme));
+        return req_reply(r, 502, STR_NONE);
+    }
+    if (request_await_upload(r, &p->upload) == DONE) {
+        return DONE;
+    }
+    struct attempt a = {.r = r, .p = p, .timeout = timeouts_of(r), .limits = pool_limits_of(r)};
+    struct balancer_walk w = {0};
+    p->read_ms = a.timeout.read_ms;
+    enum balancer_result rc = balancer_await_start(&w, r->upstream, hash_key(r), deadline_in(r->settings->resolver_timeout_ms));
+    if (rc != BALANCER_OK) {
+        return balancer_failed(r, rc);
+    }
+    return await_tries(&a, &w);
+}
+
+void proxied_end(struct req *r, struct proxied *p)
+{
+    struct pool_limits limits = pool_limits_of(r);
+    if (p->pump) {
+        pump_await_stop(p->pump);
+        p->pump = NULL;
+    }
+    if (p->c == NULL) {
+        return;
+    }
+    if (client_is_reusable(&p->x) && !fiber_is_cancelled(fiber_self())) {
+        upconn_put(p->c, &limits);
+    } else {
+        upconn_close(p->c);
+    }
+    p->c = NULL;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* respond: the answer on its way to the client: header filters, body filters, back-pressure. */
+#include "base/log.h"
+#include "config/settings.h"
+#include "gateway/gateway.h"
+#include "gateway/pump.h"
+#include "gateway/steps.h"
+
+#include <errno.h>
+
+static void filter_headers(struct req *r)
+{
+    struct headers *h = &r->resp.headers;
+    headers_del_id(h, H_SERVER);
+    headers_add(h, STR("Server"), r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+    chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
+    chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
+}
+
+static bool has_body_filter(const struct chain *c)
+{
+    return c && (c->n[PHASE_BODY_FILTER] || c->n[PHASE_DELAYED_BODY_FILTER]);
+}
+
+static struct body_run filter_body(struct req *r, struct str data, bool last)
+{
+    struct body_run b = {data, last};
+    chain_filter_body(r, r->globals, PHASE_BODY_FILTER, &b, r->chain);
+    chain_filter_body(r, r->chain, PHASE_BODY_FILTER, &b, NULL);
+    chain_filter_body(r, r->globals, PHASE_DELAYED_BODY_FILTER, &b, r->chain);
+    chain_filter_body(r, r->chain, PHASE_DELAYED_BODY_FILTER, &b, NULL);
+    return b;
+}
+
+static bool is_filtered(const struct req *r)
+{
+    return has_body_filter(r->chain) || has_body_filter(r->globals);
+}
+
+void request_await_reply(struct req *r)
+{
+    if (r->client_gone) {
+        r->transport->abort(r);
+        return;
+    }
+    filter_headers(r);
+    if (is_filtered(r) && r->resp.body.p) {
+        struct body_run b = filter_body(r, r->resp.body, true);
+        r->resp.body = b.data;
+        r->resp.length = (int64_t)b.data.n;
+    }
+    req_await_send_reply(r);
+}
+
+/* Status and fields of the upstream's answer, less what concerned its connection only. */
+static void take_head(struct req *r, const struct h1_head *head, const struct h1_body *body)
+{
+    r->resp.status = head->status;
+    r->resp.reason = head->reason.n ? head->reason : STR_NONE;
+    r->resp.source = FROM_UPSTREAM;
+    r->resp.length = body->framing == H1_LENGTH ? (int64_t)head->content_length : -1;
+    bool no_body = r->resp.no_body || head->status == 204 || head->status == 304;
+    for (unsigned i = 0; i < head->headers.n; i++) {
+        const struct header *h = &head->headers.v[i];
+        if (h->id == H_CONTENT_LENGTH) {
+            uint64_t n;
+            if (no_body && str_to_u64(h->value, &n)) {
+                r->resp.length = (int64_t)n; /* HEAD and 304 tell the length of what they leave out */
+            }
+        } else if (h->id == H_TRAILER || !h1_is_hop_by_hop(&head->headers, h)) {
+            headers_push(&r->resp.headers, h);
+        }
+    }
+    if (head->status >= 500 || r->settings->show_upstream_status) {
+        struct str all = STR("");
+        for (unsigned i = 0; i < r->n_tries; i++) {
+            all = arena_printf(r->arena, "%.*s%s%d", STR_ARG(all), i ? ", " : "", r->tries[i].status);
+        }
+        headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), all);
+    }
+}
+
+/* nginx' charset directive: text types without a charset get the configured one. */
+static void add_charset(struct req *r)
+{
+    static const char *const types[] = {"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"};
+    struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
+    if (h == NULL || r->settings->charset.n == 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (str_ieq(h->value, str_c(types[i]))) {
+            h->value = arena_printf(r->arena, "%.*s; charset=%.*s", STR_ARG(h->value), STR_ARG(r->settings->charset));
+        }
+    }
+}
+
+/* The upstream went away in the middle: the client must see that the answer is not whole. */
+static void cut(struct req *r, struct proxied *p, int error)
+{
+    struct try *t = &r->tries[r->n_tries - 1];
+    if (!r->client_gone) {
+        LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"", error == -EPROTO ? "malformed body" : strerror(-error),
+                 STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->target));
+    }
+    t->response_us = clock_us() - t->start_us;
+    r->transport->abort(r);
+    p->x.parser.head.keepalive = false;
+}
+
+/* The whole body first, for filters that need it whole. 0 or an error (the head is not out yet). */
+static int await_whole(struct req *r, struct proxied *p, struct str *whole)
+{
+    struct str run;
+    char *text = NULL;
+    size_t n = 0, cap = 0;
+    int rc;
+    while ((rc = client_await_body(&p->x, &run, deadline_in(p->read_ms))) > 0) {
+        if (n + run.n > r->resp.buffer_max) {
+            return -EMSGSIZE;
+        }
+        if (n + run.n > cap) {
+            cap = (n + run.n) * 2;
+            char *bigger = arena_bytes(r->arena, cap);
+            memcpy(bigger, text ? text : "", n);
+            text = bigger;
+        }
+        memcpy(text + n, run.p, run.n);
+        n += run.n;
+    }
+    *whole = str_of(text ? text : "", n);
+    return rc;
+}
+
+static void send_whole(struct req *r, struct proxied *p)
+{
+    struct str whole;
+    int rc = await_whole(r, p, &whole);
+    if (rc < 0) {
+        LOG_RATE(ERROR, "the upstream's body could not be taken whole: %s", rc == -EMSGSIZE ? "it is larger than allowed" : strerror(-rc));
+        cut(r, p, rc);
+        return;
+    }
+    struct body_run b = filter_body(r, whole, true);
+    r->resp.length = (int64_t)b.data.n;
+    r->transport->await_head(r, b.data, true);
+}
+
+/* Run by run: the client's pace is the upstream's. */
+static void stream(struct req *r, struct proxied *p)
+{
+    bool filtered = is_filtered(r), last = false;
+    bool head_out = false;
+    int rc = 0;
+    while (!last && rc == 0) {
+        struct str run = STR("");
+        if (!head_out && !client_has_run(&p->x)) {
+            rc = r->transport->await_head(r, STR(""), false);
+            head_out = true;
+            continue;
+        }
+        int got = client_await_body(&p->x, &run, deadline_in(p->read_ms));
+        if (got < 0) {
+            cut(r, p, got);
+            return;
+        }
+        last = got == 0 || (p->x.body.ended && p->x.body.framing == H1_LENGTH);
+        run = got == 0 ? STR("") : run;
+        if (last && p->x.body.framing == H1_CHUNKED) {
+            r->resp.trailers = p->x.body.chunked.trailers;
+        }
+        if (filtered) {
+            run = filter_body(r, run, last).data;
+        }
+        if (!head_out) {
+            rc = r->transport->await_head(r, run, last);
+            head_out = true;
+        } else if (run.n || last) {
+            rc = r->transport->await_data(r, run, last);
+        }
+    }
+    if (rc < 0) {
+        r->client_gone = true;
+        p->x.parser.head.keepalive = false;
+    }
+}
+
+void request_await_response(struct req *r, struct proxied *p)
+{
+    take_head(r, &p->x.parser.head, &p->x.body);
+    if (r->resp.status == 101) {
+        filter_headers(r);
+        request_await_tunnel(r, p);
+    } else {
+        add_charset(r);
+        filter_headers(r);
+        if (r->resp.buffer_body && !r->resp.no_body && p->x.body.framing != H1_NO_BODY) {
+            send_whole(r, p);
+        } else {
+            stream(r, p);
+        }
+    }
+    struct try *t = &r->tries[r->n_tries - 1];
+    t->response_us = clock_us() - t->start_us;
+    t->received = p->x.received;
+    proxied_end(r, p);
+}

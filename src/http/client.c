@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client: see client.h. */
+#include "http/client.h"
+
+#include <errno.h>
+
+void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method)
+{
+    *x = (struct exchange){.io = io, .arena = a, .limits = limits, .method = method};
+}
+
+static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadline)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < n; i++) {
+        total += iov[i].iov_len;
+    }
+    int rc = n == 0 ? 0 : await_write(x->io, iov, n, deadline);
+    x->sent += rc == 0 ? total : 0;
+    return rc;
+}
+
+static int body_iov(const struct exchange *x, struct iovec *iov, char size_line[18], struct str body, bool last)
+{
+    int n = 0;
+    if (!x->chunked_request) {
+        if (body.n) {
+            iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
+        }
+        return n;
+    }
+    if (body.n) {
+        iov[n++] = (struct iovec){size_line, h1_chunk_head(size_line, body.n)};
+        iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
+        iov[n++] = last ? (struct iovec){(void *)"\r\n0\r\n\r\n", 7} : (struct iovec){(void *)"\r\n", 2};
+    } else if (last) {
+        iov[n++] = (struct iovec){(void *)"0\r\n\r\n", 5};
+    }
+    return n;
+}
+
+int client_await_request(struct exchange *x, struct str method, struct str target, struct headers *headers, int64_t body_length, struct str body, bool last, int64_t deadline)
+{
+    if (body_length >= 0) {
+        headers_add(headers, STR("Content-Length"), arena_printf(x->arena, "%lld", (long long)body_length));
+    } else if (body_length == -1) {
+        headers_add(headers, STR("Transfer-Encoding"), STR("chunked"));
+        x->chunked_request = true;
+    }
+    char *head = arena_bytes(x->arena, h1_request_head_size(method, target, headers));
+    size_t n = h1_write_request_head(head, method, target, headers);
+    if (n == 0) {
+        return -EINVAL;
+    }
+    struct iovec iov[4] = {{head, n}};
+    char size_line[18];
+    x->request_done = last;
+    return await_iov(x, iov, 1 + body_iov(x, iov + 1, size_line, body, last), deadline);
+}
+
+int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline)
+{
+    struct iovec iov[3];
+    char size_line[18];
+    int rc = await_iov(x, iov, body_iov(x, iov, size_line, body, last), deadline);
+    x->request_done = last && rc == 0;
+    return rc;
+}
+
+/* The head is parsed where it lies in the lent buffer, then copied; what follows stays lent (body.ahead). */
+static int await_one_head(struct exchange *x, struct str bytes, int64_t deadline)
+{
+    char *kept = NULL;
+    size_t n = bytes.n, cap = 0;
+    h1_parse_init(&x->parser, x->arena, x->limits, true);
+    for (;;) {
+        int rc = n ? h1_parse(&x->parser, bytes) : 0;
+        if (rc < 0) {
+            return -EPROTO;
+        }
+        if (rc > 0) {
+            size_t head = x->parser.head.bytes;
+            if (kept == NULL) {
+                h1_parse(&x->parser, arena_str(x->arena, str_head(bytes, head)));
+            }
+            x->body.ahead = str_skip(bytes, head);
+            return 0;
+        }
+        int got;
+        if (n == 0) {
+            got = await_read(x->io, &bytes, deadline);
+            n = got > 0 ? (size_t)got : 0;
+        } else {
+            if (kept == NULL || cap - n < 1024) {
+                cap = n * 2 < 4096 ? 4096 : n * 2;
+                char *bigger = arena_bytes(x->arena, cap);
+                memcpy(bigger, bytes.p, n);
+                kept = bigger;
+            }
+            got = await_read_into(x->io, kept + n, cap - n, deadline);
+            n += got > 0 ? (size_t)got : 0;
+            bytes = str_of(kept, n);
+        }
+        if (got <= 0) {
+            return got == 0 ? -ECONNRESET : got;
+        }
+        x->got_bytes = true;
+        x->received += (size_t)got;
+    }
+}
+
+int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t deadline)
+{
+    struct str ahead = STR("");
+    for (int interims = 0; interims < 32; interims++) {
+        int rc = await_one_head(x, ahead, deadline);
+        if (rc < 0) {
+            return rc;
+        }
+        const struct h1_head *head = &x->parser.head;
+        if (head->status >= 200 || head->status == 101) {
+            if (h1_response_framing(&x->parser, x->method, x->asked_upgrade) < 0) {
+                return -EPROTO;
+            }
+            h1_body_init(&x->body, head, x->body.ahead, x->arena, x->limits);
+            return 0;
+        }
+        ahead = arena_str(x->arena, x->body.ahead);
+        if (on_interim && (rc = on_interim(arg, head)) < 0) {
+            return rc;
+        }
+    }
+    return -EPROTO;
+}
+
+bool client_has_run(const struct exchange *x)
+{
+    return x->body.ended || x->body.ahead.n > 0;
+}
+
+int client_await_body(struct exchange *x, struct str *run, int64_t deadline)
+{
+    for (;;) {
+        enum h1_body_result rc = h1_body_next(&x->body, run);
+        if (rc == BODY_MORE) {
+            int n = await_read(x->io, &x->body.ahead, deadline);
+            if (n < 0) {
+                return n;
+            }
+            x->received += (size_t)n;
+            if (n > 0) {
+                continue;
+            }
+            rc = h1_body_eof(&x->body);
+        }
+        switch (rc) {
+        case BODY_RUN:
+            return 1;
+        case BODY_END:
+            return 0;
+        case BODY_MORE:
+        case BODY_ERROR:
+            return x->body.error == H1_TRUNCATED ? -ECONNRESET : -EPROTO;
+        }
+    }
+}
+
+bool client_is_reusable(const struct exchange *x)
+{
+    return x->request_done && x->body.ended && x->body.ahead.n == 0 && x->parser.head.keepalive &&
+           x->body.framing != H1_TO_CLOSE && x->body.framing != H1_TUNNEL;
+}

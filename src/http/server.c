@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server: HTTP/1.1 towards clients.
+ *
+ *   accept → (idle: watched, no fiber) → first byte → conn_serve() in a fiber: read head → handle() → finish → next or idle or close
+ */
+#include "http/server.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "config/settings.h"
+#include "fiber/fiber.h"
+#include "http/h1_body.h"
+#include "http/sources.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define GRACE_MS 5000          /* before a minimum rate counts */
+#define DRAIN_BYTES 65536      /* unread request body that is worth reading to keep a connection */
+#define LINGER_MS 2000
+#define CONNS_KEPT 1024        /* closed connections kept for reuse, a thread */
+
+struct conn {
+    struct io io;
+    struct server *server;
+    struct list link;
+    struct addr peer, local;
+    struct ip peer_ip;
+    char peer_text[46];
+    uint8_t peer_text_n;
+    bool counted, idle;
+    uint64_t requests;
+    int64_t idle_until;        /* while idle: when to close */
+    struct timer timer;        /* one, started lazily: it may fire early and start again */
+    char *left;                /* bytes of the next request that came with this one (heap) */
+    size_t left_n;
+    struct fiber *fiber;
+};
+
+struct h1_req {
+    struct req r;              /* first: struct req * is struct h1_req * for the transport */
+    struct conn *c;
+    struct h1_parser parser;
+    struct h1_body body;
+    bool continue_due;         /* the client waits for 100 Continue */
+    bool chunked_out, close, tunnel;
+    int64_t waited_ms;         /* for the minimum rate: time spent waiting, bytes got, in this window */
+    uint64_t window_bytes;
+};
+
+static void conn_serve(void *arg);
+static void conn_on_readable(struct io *io);
+static void conn_on_timer(struct timer *t);
+
+static int pressure; /* relaxed atomic */
+
+void server_set_pressure(int level)
+{
+    __atomic_store_n(&pressure, level, __ATOMIC_RELAXED);
+}
+
+int server_pressure(void)
+{
+    return __atomic_load_n(&pressure, __ATOMIC_RELAXED);
+}
+
+/* ---- connections ---- */
+
+static _Thread_local struct list spare = {NULL, NULL};
+static _Thread_local unsigned spare_n;
+
+static struct conn *conn_alloc(void)
+{
+    struct list *l = spare.next ? list_pop(&spare) : NULL;
+    if (l == NULL) {
+        struct conn *c = calloc(1, sizeof(*c));
+        ASSERT(c != NULL);
+        return c;
+    }
+    spare_n--;
+    struct conn *c = CONTAINER_OF(l, struct conn, link);
+    memset(c, 0, sizeof(*c));
+    return c;
+}
+
+static void conn_release(struct conn *c)
+{
+    if (spare.next == NULL) {
+        list_init(&spare);
+    }
+    if (spare_n >= CONNS_KEPT) {
+        free(c);
+        return;
+    }
+    spare_n++;
+    list_add(&spare, &c->link);
+}
+
+static void conn_close(struct conn *c)
+{
+    timer_stop(&c->timer);
+    io_close(&c->io);
+    list_del(&c->link);
+    c->server->stats.active--;
+    c->server->stats.waiting -= c->idle;
+    if (c->counted) {
+        source_leave(&c->peer_ip);
+    }
+    free(c->left);
+    conn_release(c);
+}
+
+/* Wait for the next request without a fiber, until idle_until. */
+static void conn_idle(struct conn *c, int64_t until)
+{
+    if (!c->idle) {
+        c->idle = true;
+        c->server->stats.waiting++;
+    }
+    c->idle_until = until;
+    if (!timer_is_started(&c->timer) || c->timer.at > until) {
+        timer_start(&c->timer, until);
+    }
+    io_watch(&c->io, conn_on_readable);
+}
+
+static void conn_on_timer(struct timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    if (!c->idle) {
+        return; /* conn_idle() starts it again */
+    }
+    if (c->idle_until > now_ms()) {
+        timer_start(t, c->idle_until);
+        return;
+    }
+    io_watch(&c->io, NULL);
+    conn_close(c);
+}
+
+static void conn_on_readable(struct io *io)
+{
+    struct conn *c = CONTAINER_OF(io, struct conn, io);
+    c->idle = false;
+    c->server->stats.waiting--;
+    if (fiber_start("request", conn_serve, c) == NULL) {
+        LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
+        conn_close(c);
+    }
+}
+
+void server_init(struct server *s, const char *name, void (*handle)(struct req *r), const struct settings *settings, void *core)
+{
+    *s = (struct server){.name = name, .handle = handle, .settings = settings, .core = core};
+    s->limits = (struct h1_limits){.head_bytes = settings->weir.head_bytes,
+                                   .line_bytes = settings->weir.line_bytes,
+                                   .fields = settings->weir.fields,
+                                   .lax_lf = settings->weir.lax_lf,
+                                   .high_bytes = settings->weir.high_bytes};
+    list_init(&s->conns);
+}
+
+void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local)
+{
+    struct conn *c = conn_alloc();
+    c->server = s;
+    c->peer = *peer;
+    c->local = *local;
+    list_init(&c->link);
+    timer_init(&c->timer, conn_on_timer);
+    bool is_ip = ip_from_addr(peer, &c->peer_ip);
+    c->peer_text_n = (uint8_t)addr_text(peer, c->peer_text);
+    unsigned limit = s->settings->weir.max_connections_per_source;
+    if (s->is_proxy && is_ip && limit != 0) {
+        if (!source_enter(&c->peer_ip, limit)) {
+            LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n, c->peer_text, limit);
+            close(fd);
+            conn_release(c);
+            return;
+        }
+        c->counted = true;
+    }
+    s->stats.accepted++;
+    s->stats.active++;
+    if (io_open(&c->io, fd) < 0) {
+        LOG_RATE(ERROR, "cannot register a connection with the event loop");
+        close(fd);
+        list_add(&s->conns, &c->link);
+        conn_close(c);
+        return;
+    }
+    s->stats.handled++;
+    list_add(&s->conns, &c->link);
+    conn_idle(c, deadline_in(s->settings->client_header_timeout_ms));
+}
+
+void server_drain(struct server *s)
+{
+    s->draining = true;
+    LIST_EACH_SAFE(it, nxt, &s->conns)
+    {
+        struct conn *c = CONTAINER_OF(it, struct conn, link);
+        if (c->idle && !c->io.readable) {
+            io_watch(&c->io, NULL);
+            conn_close(c);
+        }
+    }
+}
+
+void server_close_all(struct server *s)
+{
+    LIST_EACH_SAFE(it, nxt, &s->conns)
+    {
+        struct conn *c = CONTAINER_OF(it, struct conn, link);
+        if (c->fiber) {
+            fiber_cancel(c->fiber);
+        } else {
+            io_watch(&c->io, NULL);
+            conn_close(c);
+        }
+    }
+}
+
+/* ---- reading the request ---- */
+
+static struct h1_req *of(struct req *r)
+{
+    return (struct h1_req *)(void *)r;
+}
+
+/* Room to gather a head that comes in pieces: bytes moved to the arena, with free space behind. */
+struct gather {
+    char *p;
+    size_t n, cap;
+};
+
+static void gather_grow(struct gather *g, struct arena *a, struct str bytes)
+{
+    g->cap = bytes.n * 2 < 4096 ? 4096 : bytes.n * 2;
+    char *bigger = arena_bytes(a, g->cap);
+    memcpy(bigger, bytes.p, bytes.n);
+    g->p = bigger;
+    g->n = bytes.n;
+}
+
+/* The head is parsed where it was received; only then is it copied, as the request outlives the lent buffer. */
+static int await_head_bytes(struct h1_req *q, int64_t deadline)
+{
+    struct conn *c = q->c;
+    struct gather g = {NULL, 0, 0};
+    struct str bytes = str_of(c->left, c->left_n);
+    for (;;) {
+        int n = 0, rc = bytes.n ? h1_parse(&q->parser, bytes) : 0;
+        if (rc != 0) {
+            size_t head = rc > 0 ? q->parser.head.bytes : bytes.n;
+            if (bytes.p != g.p) {
+                h1_parse(&q->parser, arena_str(q->r.arena, str_head(bytes, head))); /* moves the slices */
+            }
+            q->body.ahead = str_skip(bytes, head);
+            return rc > 0 ? 0 : -EPROTO;
+        }
+        if (bytes.n == 0) {
+            n = await_read(&c->io, &bytes, deadline);
+        } else {
+            if (bytes.p != g.p || g.cap - g.n < 1024) {
+                gather_grow(&g, q->r.arena, bytes);
+            }
+            n = await_read_into(&c->io, g.p + g.n, g.cap - g.n, deadline);
+            g.n += n > 0 ? (size_t)n : 0;
+            bytes = str_of(g.p, g.n);
+        }
+        if (n <= 0) {
+            q->r.bytes_in = g.n;
+            return n == 0 ? -ECONNRESET : n;
+        }
+    }
+}
+
+static void fill_request(struct h1_req *q)
+{
+    struct req *r = &q->r;
+    const struct h1_head *h = &q->parser.head;
+    r->method = h->method;
+    r->method_id = h->method_id;
+    r->major = 1;
+    r->minor = h->minor;
+    r->target = h->path_query;
+    ptrdiff_t mark = str_index(h->path_query, '?');
+    r->raw_path = mark < 0 ? h->path_query : str_head(h->path_query, (size_t)mark);
+    r->args = mark < 0 ? STR("") : str_skip(h->path_query, (size_t)mark + 1);
+    r->has_args = mark >= 0;
+    r->uri = r->match_uri = r->raw_path;
+    r->headers = h->headers;
+    r->host_header = h->authority;
+    r->keepalive = h->keepalive;
+    r->upgrade = h->upgrade;
+    r->expect_continue = h->expect_continue;
+    r->has_body = h->framing == H1_CHUNKED || (h->framing == H1_LENGTH && h->content_length > 0);
+    r->content_length = h->framing == H1_LENGTH ? (int64_t)h->content_length : -1;
+    r->bytes_in = h->bytes;
+    r->resp.no_body = h->method_id == M_HEAD;
+    q->continue_due = h->expect_continue && r->has_body;
+    if (h->host_repeated_in_target) {
+        headers_set_id(&r->headers, H_HOST, h->authority);
+    }
+}
+
+/* Bytes that follow the head: of the body (kept, since plugins may await), or of the next request. */
+static void keep_ahead(struct h1_req *q)
+{
+    struct conn *c = q->c;
+    struct str ahead = q->body.ahead;
+    struct str stable = q->r.has_body ? arena_str(q->r.arena, ahead) : STR("");
+    char *next = NULL;
+    size_t next_n = 0;
+    if (!q->r.has_body && ahead.n > 0) {
+        next = malloc(ahead.n);
+        ASSERT(next != NULL);
+        memcpy(next, ahead.p, next_n = ahead.n);
+    }
+    free(c->left);
+    c->left = next;
+    c->left_n = next_n;
+    h1_body_init(&q->body, &q->parser.head, stable, q->r.arena, &c->server->limits);
+}
+
+/* When the client must have sent its next bytes: the timeout between two reads, and the minimum rate. */
+static int64_t body_deadline(struct h1_req *q)
+{
+    const struct settings *s = q->c->server->settings;
+    int64_t wait = s->client_body_timeout_ms;
+    if (s->weir.min_body_rate) {
+        int64_t allowed = GRACE_MS + (int64_t)(q->window_bytes * 1000 / s->weir.min_body_rate) - q->waited_ms;
+        wait = allowed < wait ? allowed : wait;
+    }
+    return deadline_in(wait > 0 ? wait : 0);
+}
+
+static int await_more_body(struct h1_req *q)
+{
+    int64_t before = now_ms();
+    int n = await_read(&q->c->io, &q->body.ahead, body_deadline(q));
+    q->waited_ms += now_ms() - before;
+    q->window_bytes += n > 0 ? (size_t)n : 0;
+    if (q->waited_ms > GRACE_MS && n > 0) {
+        q->waited_ms = 0; /* a new window, so that a burst does not buy an hour of trickling */
+        q->window_bytes = 0;
+    }
+    return n;
+}
+
+static int await_continue(struct h1_req *q)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct iovec iov = {(void *)text, sizeof(text) - 1};
+    q->continue_due = false;
+    return await_write(&q->c->io, &iov, 1, deadline_in(q->c->server->settings->send_timeout_ms));
+}
+
+/* The bytes behind the body are the next request's. */
+static void keep_next(struct h1_req *q)
+{
+    struct conn *c = q->c;
+    if (q->body.ahead.n == 0) {
+        return;
+    }
+    free(c->left);
+    c->left = malloc(q->body.ahead.n);
+    ASSERT(c->left != NULL);
+    c->left_n = q->body.ahead.n;
+    memcpy(c->left, q->body.ahead.p, c->left_n);
+    q->body.ahead = STR("");
+}
+
+static int h1_await_body(struct req *r, struct str *run)
+{
+    struct h1_req *q = of(r);
+    if (q->continue_due && q->body.ahead.n == 0 && await_continue(q) < 0) {
+        return -ECONNRESET;
+    }
+    for (;;) {
+        uint64_t wire = q->body.wire;
+        enum h1_body_result rc = h1_body_next(&q->body, run);
+        r->bytes_in += q->body.wire - wire;
+        if (rc == BODY_MORE) {
+            int n = await_more_body(q);
+            if (n < 0) {
+                return n;
+            }
+            if (n > 0) {
+                continue;
+            }
+            rc = h1_body_eof(&q->body);
+        }
+        switch (rc) {
+        case BODY_RUN:
+            r->body_seen += run->n;
+            return r->max_body && r->body_seen > r->max_body ? -EMSGSIZE : 1;
+        case BODY_END:
+            keep_next(q);
+            r->body_read = true;
+            if (q->body.framing == H1_CHUNKED) {
+                r->req_trailers = q->body.chunked.trailers;
+            }
+            return 0;
+        case BODY_MORE:
+        case BODY_ERROR:
+            return q->body.error == H1_TRUNCATED ? -ECONNRESET : -EPROTO;
+        }
+    }
+}
+
+/* ---- writing the answer ---- */
+
+/* May the connection serve another request after this answer? */
+static bool can_keep(const struct h1_req *q)
+{
+    const struct req *r = &q->r;
+    const struct server *s = q->c->server;
+    if (!r->keepalive || s->draining || s->settings->keepalive_timeout_ms <= 0 ||
+        q->c->requests >= (uint64_t)s->settings->weir.keepalive_requests || (s->is_proxy && server_pressure() >= 1)) {
+        return false;
+    }
+    if (q->body.ended) {
+        return true;
+    }
+    /* Unread body: only a short rest whose length is known is worth reading. */
+    return q->body.framing == H1_LENGTH && q->body.left <= DRAIN_BYTES && !q->continue_due && q->body.error == H1_OK;
+}
+
+static bool has_no_body(const struct req *r)
+{
+    int s = r->resp.status;
+    return r->resp.no_body || s < 200 || s == 204 || s == 304;
+}
+
+static void add_framing(struct h1_req *q)
+{
+    struct req *r = &q->r;
+    struct headers *h = &r->resp.headers;
+    if (r->resp.length >= 0 && r->resp.status >= 200 && r->resp.status != 204 &&
+        !(r->resp.status == 304 && r->resp.length == 0)) {
+        headers_add(h, STR("Content-Length"), arena_printf(r->arena, "%lld", (long long)r->resp.length));
+    } else if (!has_no_body(r)) {
+        if (r->minor == 1) {
+            q->chunked_out = true;
+            headers_add(h, STR("Transfer-Encoding"), STR("chunked"));
+        } else {
+            q->close = true;
+        }
+    }
+    if (q->close) {
+        headers_add(h, STR("Connection"), STR("close"));
+    } else if (r->minor == 0) {
+        headers_add(h, STR("Connection"), STR("keep-alive"));
+    }
+}
+
+static int send_iov(struct h1_req *q, struct iovec *iov, int n)
+{
+    struct req *r = &q->r;
+    uint64_t total = 0;
+    for (int i = 0; i < n; i++) {
+        total += iov[i].iov_len;
+    }
+    int rc = n == 0 ? 0 : await_write(&q->c->io, iov, n, deadline_in(q->c->server->settings->send_timeout_ms));
+    if (rc < 0) {
+        q->close = true;
+        r->client_gone = rc != -ETIMEDOUT;
+        return rc;
+    }
+    r->resp.bytes_sent += total;
+    return 0;
+}
+
+/* The body part of a write: raw, or as a chunk; the last one ends a chunked body. */
+static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], struct str body, bool last)
+{
+    int n = 0;
+    if (has_no_body(&q->r)) {
+        return 0;
+    }
+    q->r.resp.body_bytes_sent += body.n;
+    if (!q->chunked_out) {
+        if (body.n) {
+            iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
+        }
+        return n;
+    }
+    if (body.n) {
+        iov[n++] = (struct iovec){size_line, h1_chunk_head(size_line, body.n)};
+        iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
+        iov[n++] = last ? (struct iovec){(void *)"\r\n0\r\n\r\n", 7} : (struct iovec){(void *)"\r\n", 2};
+    } else if (last) {
+        iov[n++] = (struct iovec){(void *)"0\r\n\r\n", 5};
+    }
+    return n;
+}
+
+/* The last chunk with trailers, when there are some. */
+static int await_trailers(struct h1_req *q)
+{
+    struct req *r = &q->r;
+    size_t size = h1_response_head_size(STR(""), &r->resp.trailers) + 8, n = 0;
+    char *text = arena_bytes(r->arena, size);
+    memcpy(text, "0\r\n", 3);
+    n = 3;
+    for (unsigned i = 0; i < r->resp.trailers.n; i++) {
+        const struct header *h = &r->resp.trailers.v[i];
+        if (!header_name_is_valid(h->name) || !header_value_is_valid(h->value)) {
+            continue;
+        }
+        memcpy(text + n, h->name.p, h->name.n);
+        n += h->name.n;
+        memcpy(text + n, ": ", 2);
+        memcpy(text + n + 2, h->value.n ? h->value.p : "", h->value.n);
+        n += 2 + h->value.n;
+        memcpy(text + n, "\r\n", 2);
+        n += 2;
+    }
+    memcpy(text + n, "\r\n", 2);
+    struct iovec iov = {text, n + 2};
+    return send_iov(q, &iov, 1);
+}
+
+static int h1_await_data(struct req *r, struct str body, bool last)
+{
+    struct h1_req *q = of(r);
+    struct iovec iov[3];
+    char size_line[18];
+    bool trailers = last && q->chunked_out && r->resp.trailers.n > 0;
+    int rc = send_iov(q, iov, body_iov(q, iov, size_line, body, last && !trailers));
+    return rc == 0 && trailers ? await_trailers(q) : rc;
+}
+
+static int h1_await_head(struct req *r, struct str body, bool last)
+{
+    struct h1_req *q = of(r);
+    struct headers *h = &r->resp.headers;
+    if (r->resp.sent) {
+        return -EALREADY;
+    }
+    struct str reason = r->resp.reason.p ? r->resp.reason : http_reason(r->resp.status);
+    if (headers_find(h, H_SERVER) == NULL) {
+        headers_add(h, STR("Server"), q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+    }
+    if (headers_find(h, H_DATE) == NULL) {
+        headers_add(h, STR("Date"), str_of(wall_http_date(), 29));
+    }
+    q->tunnel = r->resp.status == 101;
+    q->close = q->close || (!can_keep(q) && !q->tunnel);
+    if (!q->tunnel) {
+        add_framing(q);
+    }
+    char *head = arena_bytes(r->arena, h1_response_head_size(reason, h));
+    size_t n = h1_write_response_head(head, 1, r->resp.status, reason, h);
+    if (n == 0) {
+        LOG_RATE(ERROR, "an answer has a header name or value with forbidden bytes; the connection is closed");
+        q->close = true;
+        return -EPROTO;
+    }
+    r->resp.sent = true;
+    struct iovec iov[4] = {{head, n}};
+    char size_line[18];
+    bool trailers = last && q->chunked_out && r->resp.trailers.n > 0;
+    int rc = send_iov(q, iov, 1 + body_iov(q, iov + 1, size_line, body, last && !trailers));
+    return rc == 0 && trailers ? await_trailers(q) : rc;
+}
+
+static int h1_await_interim(struct req *r, int status, const struct headers *h)
+{
+    struct h1_req *q = of(r);
+    if (r->minor == 0 || r->resp.sent) {
+        return 0;
+    }
+    if (status == 100) {
+        q->continue_due = false;
+    }
+    struct str reason = http_reason(status);
+    char *head = arena_bytes(r->arena, h1_response_head_size(reason, h));
+    struct iovec iov = {head, h1_write_response_head(head, 1, status, reason, h)};
+    return iov.iov_len ? send_iov(q, &iov, 1) : -EPROTO;
+}
+
+static void h1_abort(struct req *r)
+{
+    of(r)->close = true;
+    of(r)->body.ended = true; /* nothing is read any more, and no lingering */
+}
+
+static const struct transport h1_transport = {
+    .await_body = h1_await_body,
+    .await_head = h1_await_head,
+    .await_data = h1_await_data,
+    .await_interim = h1_await_interim,
+    .abort = h1_abort,
+};
+
+struct io *server_io(struct req *r, struct str *ahead)
+{
+    struct h1_req *q = of(r);
+    *ahead = q->r.has_body ? q->body.ahead : str_of(q->c->left, q->c->left_n);
+    return &q->c->io;
+}
+
+static void on_client_event(struct io *io)
+{
+    struct conn *c = CONTAINER_OF(io, struct conn, io);
+    if (io->hup || io->error) {
+        fiber_cancel(c->fiber);
+    }
+}
+
+void server_watch_client(struct req *r, bool on)
+{
+    io_watch(&of(r)->c->io, on ? on_client_event : NULL);
+}
+
+/* ---- one connection's fiber ---- */
+
+static struct h1_req *req_new(struct conn *c)
+{
+    struct arena *a = fiber_arena();
+    struct h1_req *q = ARENA_NEW(a, struct h1_req);
+    struct req *r = &q->r;
+    q->c = c;
+    r->arena = a;
+    r->transport = &h1_transport;
+    r->conn = c;
+    r->core = c->server->core;
+    r->settings = c->server->settings;
+    r->fiber = c->fiber;
+    r->scheme = STR("http");
+    r->peer = c->peer;
+    r->local = c->local;
+    r->client = c->peer_ip;
+    r->client_unix = c->peer.sa.sa_family == AF_UNIX;
+    r->remote_addr = str_of(c->peer_text, c->peer_text_n);
+    r->remote_port = addr_port(&c->peer);
+    r->server_port = addr_port(&c->local);
+    r->max_body = c->server->settings->client_max_body_size;
+    r->start_us = now_us();
+    r->start_wall_us = wall_us();
+    r->content_length = -1;
+    r->resp.length = -1;
+    headers_init(&r->resp.headers, a, 16);
+    h1_parse_init(&q->parser, a, &c->server->limits, false);
+    return q;
+}
+
+/* Refuse what never became a request: an error page, then the end of the connection. */
+static void refuse(struct h1_req *q, int status)
+{
+    struct req *r = &q->r;
+    r->keepalive = false;
+    q->close = true;
+    r->minor = 1;
+    q->body.ended = true;
+    if (r->host_header.p == NULL) {
+        r->host_header = STR("");
+    }
+    req_reply(r, status, STR_NONE);
+    req_await_send_reply(r);
+    if (q->c->server->refused) {
+        q->c->server->refused(r);
+    }
+}
+
+/* Take what the client still sends, so that it can read the answer before the connection ends (RFC 9112 9.6). */
+static void linger(struct h1_req *q)
+{
+    struct conn *c = q->c;
+    int64_t until = deadline_in(LINGER_MS);
+    size_t budget = 16 * DRAIN_BYTES;
+    struct str junk;
+    shutdown(c->io.fd, SHUT_WR);
+    while (budget > 0) {
+        int n = await_read(&c->io, &junk, until);
+        if (n <= 0) {
+            return;
+        }
+        budget -= (size_t)n < budget ? (size_t)n : budget;
+    }
+}
+
+/* Read the rest of a short request body, so that the connection can go on. */
+static bool await_drain(struct h1_req *q)
+{
+    struct str run;
+    int rc;
+    q->r.max_body = 0;
+    while ((rc = h1_await_body(&q->r, &run)) > 0) {
+    }
+    return rc == 0;
+}
+
+/* One request. True when the connection may serve another. */
+static bool await_one(struct conn *c)
+{
+    struct server *s = c->server;
+    struct h1_req *q = req_new(c);
+    s->stats.reading++;
+    int rc = await_head_bytes(q, deadline_in(s->settings->client_header_timeout_ms));
+    s->stats.reading--;
+    if (rc == -EPROTO || (rc == -ETIMEDOUT && q->r.bytes_in > 0)) {
+        enum h1_error e = q->parser.error;
+        LOG_RATE(INFO, "client %.*s sent a bad request: %s", c->peer_text_n, c->peer_text,
+                 rc == -EPROTO ? h1_error_text(e) : "head not complete in time");
+        q->r.method = q->parser.head.method;
+        q->r.target = q->parser.head.target;
+        refuse(q, rc == -EPROTO ? h1_error_status(e) : 408);
+        linger(q);
+        return false;
+    }
+    if (rc < 0) {
+        return false;
+    }
+    c->requests++;
+    s->stats.requests++;
+    fill_request(q);
+    keep_ahead(q);
+    fiber_set_data(fiber_self(), &q->r);
+    s->stats.writing++;
+    s->handle(&q->r);
+    s->stats.writing--;
+    if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {
+        if (q->r.resp.sent && !q->body.ended && !q->tunnel) {
+            linger(q);
+        }
+        return false;
+    }
+    return q->body.ended ? (keep_next(q), true) : await_drain(q);
+}
+
+static void conn_serve(void *arg)
+{
+    struct conn *c = arg;
+    c->fiber = fiber_self();
+    bool more = await_one(c);
+    while (more && c->left_n > 0) {
+        arena_reset(fiber_arena());
+        more = await_one(c);
+    }
+    c->fiber = NULL;
+    if (!more || c->server->draining) {
+        conn_close(c);
+        return;
+    }
+    conn_idle(c, deadline_in(c->server->settings->keepalive_timeout_ms));
+}

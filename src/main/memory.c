@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memory: see memory.h. */
+#include "main/memory.h"
+
+#include "base/log.h"
+#include "event/loop.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct timer timer;
+static uint64_t limit;
+static void (*changed)(int level);
+static int level;
+
+static uint64_t resident(void)
+{
+    char text[128];
+    unsigned long long pages = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    sscanf(text, "%*u %llu", &pages);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void on_timer(struct timer *t)
+{
+    uint64_t used = resident();
+    int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
+    if (now != level) {
+        LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20), (unsigned long long)(limit >> 20), now);
+        level = now;
+        changed(now);
+    }
+    timer_start(t, deadline_in(100));
+}
+
+void memory_watch_start(uint64_t budget, void (*on_change)(int level))
+{
+    if (budget == 0) {
+        return;
+    }
+    limit = budget;
+    changed = on_change;
+    timer_init(&timer, on_timer);
+    timer_start(&timer, deadline_in(100));
+}

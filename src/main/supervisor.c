@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supervisor: see supervisor.h. */
+#include "main/supervisor.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define YOUNG_US 2000000  /* who dies before this age is given a pause */
+#define PAUSE_MAX_MS 5000
+
+static pid_t child_pid;
+
+static void handled(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGQUIT);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigaddset(set, SIGCHLD);
+}
+
+static pid_t start(int (*child)(void *arg), void *arg)
+{
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) {
+            _exit(1);
+        }
+        exit(child(arg));
+    }
+    return pid;
+}
+
+/* Pass a signal on. True when it asks to stop. */
+static bool pass_on(int signo)
+{
+    bool stop = signo != SIGHUP && signo != SIGCHLD;
+    if (signo != SIGCHLD && child_pid > 0) {
+        kill(child_pid, stop ? SIGTERM : SIGHUP);
+    }
+    return stop;
+}
+
+static void write_pid(const char *path)
+{
+    FILE *f = fopen(path, "we");
+    if (f == NULL) {
+        fprintf(stderr, "weir: cannot write %s: %s\n", path, strerror(errno));
+        return;
+    }
+    fprintf(f, "%d\n", (int)getpid());
+    fclose(f);
+}
+
+static void say_death(int status)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(when, sizeof(when), "%Y/%m/%d %H:%M:%S", localtime_r(&now, &tm));
+    fprintf(stderr, "%s [alert] the gateway process %d died of signal %d (%s), starting it again\n", when, (int)child_pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+}
+
+/* Wait for the child's end, passing signals on. *stopping: one of them asked to stop. Its wait status. */
+static int wait_child(int fd, bool *stopping)
+{
+    int status;
+    for (;;) {
+        struct signalfd_siginfo info;
+        if (waitpid(child_pid, &status, WNOHANG) == child_pid) {
+            return status;
+        }
+        if (read(fd, &info, sizeof(info)) == sizeof(info) && pass_on((int)info.ssi_signo)) {
+            *stopping = true;
+        }
+    }
+}
+
+/* Sleep, but for a signal that asks to stop. */
+static bool pause_for(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    return poll(&p, 1, ms) > 0 && read(fd, &info, sizeof(info)) == sizeof(info) && pass_on((int)info.ssi_signo);
+}
+
+int supervisor_run(const char *pid_path, int (*child)(void *arg), void *arg)
+{
+    sigset_t set;
+    handled(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC), pause_ms = 0;
+    bool stopping = false;
+    write_pid(pid_path);
+    for (;;) {
+        int64_t born = clock_us();
+        child_pid = start(child, arg);
+        if (child_pid < 0) {
+            fprintf(stderr, "weir: cannot start the gateway process: %s\n", strerror(errno));
+            unlink(pid_path);
+            return 1;
+        }
+        int status = wait_child(fd, &stopping);
+        if (!WIFSIGNALED(status) || stopping) {
+            unlink(pid_path);
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        }
+        say_death(status);
+        child_pid = 0;
+        pause_ms = clock_us() - born > YOUNG_US ? 0 : pause_ms == 0 ? 100 : pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
+        if (pause_ms && pause_for(fd, pause_ms)) {
+            unlink(pid_path);
+            return 0;
+        }
+    }
+}
+
+int supervisor_pid(const char *pid_path)
+{
+    int pid = 0;
+    FILE *f = fopen(pid_path, "re");
+    if (f == NULL) {
+        return 0;
+    }
+    if (fscanf(f, "%d", &pid) != 1 || pid <= 0 || kill(pid, 0) != 0) {
+        pid = 0;
+    }
+    fclose(f);
+    return pid;
+}

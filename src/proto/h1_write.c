@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* h1_write: heads and chunk sizes on their way out. Whatever a value's origin, it is checked here
+ * again. */
+#include "base/assert.h"
+#include "proto/h1.h"
+#include "proto/h1_scan.h"
+
+static char *put(char *out, struct str s)
+{
+    if (s.n > 0) {
+        memcpy(out, s.p, s.n);
+    }
+    return out + s.n;
+}
+
+static size_t fields_size(const struct headers *h)
+{
+    size_t n = 2;
+
+    for (unsigned i = 0; i < h->n; i++) {
+        n += h->v[i].name.n + h->v[i].value.n + 4;
+    }
+    return n;
+}
+
+/* The fields and the blank line; NULL when a byte may not stand where it is. */
+static char *put_fields(char *out, const struct headers *h)
+{
+    for (unsigned i = 0; i < h->n; i++) {
+        const struct header *f = &h->v[i];
+
+        if (!header_name_is_valid(f->name) || !header_value_is_valid(f->value)) {
+            return NULL;
+        }
+        out = put(out, f->name);
+        out = put(out, STR(": "));
+        out = put(out, f->value);
+        out = put(out, STR("\r\n"));
+    }
+    return put(out, STR("\r\n"));
+}
+
+size_t h1_request_head_size(struct str method, struct str target, const struct headers *h)
+{
+    return method.n + target.n + sizeof("  HTTP/1.1\r\n") - 1 + fields_size(h);
+}
+
+size_t h1_write_request_head(char *out, struct str method, struct str target,
+                             const struct headers *h)
+{
+    char *p = out;
+
+    if (!header_name_is_valid(method) || target.n == 0 ||
+        h1_scan_target_high(target.p, target.n) != target.n) {
+        return 0;
+    }
+    p = put(p, method);
+    p = put(p, STR(" "));
+    p = put(p, target);
+    p = put(p, STR(" HTTP/1.1\r\n"));
+    p = put_fields(p, h);
+    return p ? (size_t)(p - out) : 0;
+}
+
+size_t h1_response_head_size(struct str reason, const struct headers *h)
+{
+    return reason.n + sizeof("HTTP/1.1 200 \r\n") - 1 + fields_size(h);
+}
+
+size_t h1_write_response_head(char *out, unsigned minor, int status, struct str reason,
+                              const struct headers *h)
+{
+    char *p = out;
+
+    if (minor > 1 || status < 100 || status > 999 || !header_value_is_valid(reason)) {
+        return 0;
+    }
+    p = put(p, minor == 1 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
+    *p++ = (char)('0' + status / 100);
+    *p++ = (char)('0' + status / 10 % 10);
+    *p++ = (char)('0' + status % 10);
+    *p++ = ' ';
+    p = put(p, reason);
+    p = put(p, STR("\r\n"));
+    p = put_fields(p, h);
+    return p ? (size_t)(p - out) : 0;
+}
+
+size_t h1_chunk_head(char out[18], uint64_t n)
+{
+    const unsigned digits = n ? (unsigned)(67 - __builtin_clzll(n)) / 4 : 1;
+
+    for (unsigned i = 0; i < digits; i++) {
+        out[i] = "0123456789abcdef"[n >> 4 * (digits - 1 - i) & 15];
+    }
+    memcpy(out + digits, "\r\n", 2);
+    return digits + 2;
+}
