@@ -7,10 +7,20 @@
         assert r.status == 200 and upstream.last.path == "/a"
 
 A Gateway is the real binary in a temporary folder on free ports. Everything it starts it stops by pid.
+
+For tests of the wire itself there are Conn, a client of raw bytes, and Script, an upstream whose every connection runs a function of the test:
+
+    def hello(c):
+        c.request()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    with Script(hello) as up, Conn(gw.port) as c: ...
 """
+import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -101,10 +111,15 @@ def raw_exchange(port, data, timeout=5, host="127.0.0.1"):
         s.close()
 
 
+# Lines of the error log that tests provoke; any other error line fails the test that closes the gateway.
+EXPECTED_ERRORS = r"upstream \S+ failed:|upstream answer ended early|upstream \S+: |failed to find upstream|answer has a header name or value"
+
+
 class Gateway:
     """The real gateway. config: a dict merged over the defaults of the tests."""
 
     def __init__(self, config=None, data=None, command=None, wait=True):
+        self.allowed = []  # regular expressions of log lines that would be alarming elsewhere
         self.dir = tempfile.mkdtemp(prefix="weir-test-")
         self.own_data = data is None
         self.data = data or os.path.join(self.dir, "data")
@@ -133,7 +148,7 @@ class Gateway:
                 "worker_processes": 2,
                 "error_log": self.error_log,
                 "error_log_level": "info",
-                "http": {"access_log": self.access_log},
+                "http": {"access_log": self.access_log, "access_log_buffer": 0},
             },
             "plugin_attr": {"prometheus": {"export_addr": {"ip": "127.0.0.1", "port": self.metrics_port}}},
         }, config or {})
@@ -174,7 +189,7 @@ class Gateway:
         return text
 
     def access_lines(self, at_least=1, seconds=10):
-        """Lines of the access log, once there are that many (it is written every 3 s)."""
+        """Lines of the access log, once there are that many (tests write it without a buffer)."""
         def lines():
             if not os.path.exists(self.access_log):
                 return None
@@ -219,8 +234,41 @@ class Gateway:
         out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True).stdout
         return [self.process.pid] + [int(p) for p in out.split()]
 
+    @property
+    def worker(self):
+        """The pid of the gateway process."""
+        return wait_for(lambda: self.pids()[1:], what="a gateway process")[0]
+
     def signal(self, signo):
         self.process.send_signal(signo)
+
+    def rss(self):
+        """Resident bytes of the gateway process."""
+        with open(f"/proc/{self.worker}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def cpu(self):
+        """Seconds of CPU the gateway process has used."""
+        with open(f"/proc/{self.worker}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.worker}/fd"))
+
+    def connections(self, state="active"):
+        """Client connections in a state, as the metrics say."""
+        m = re.search(r'nginx_http_current_connections\{state="%s"\} (\d+)' % state, self.metrics())
+        return int(m.group(1))
+
+    def reload(self, config=None):
+        """SIGHUP with a changed config.yaml; returns when it has been read."""
+        self.config = merge(self.config, config or {})
+        with open(os.path.join(self.dir, "config.yaml"), "w") as f:
+            yaml.safe_dump(self.config, f)
+        said = self.log_text().count("config.yaml was read again")
+        self.signal(signal.SIGHUP)
+        wait_for(lambda: self.log_text().count("config.yaml was read again") > said, what="the reload")
 
     def stop(self, seconds=15):
         if self.process.poll() is None:
@@ -241,8 +289,14 @@ class Gateway:
         finally:
             text = self.log_text()
             shutil.rmtree(self.dir, ignore_errors=True)
-        for sign in ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "ASSERT", "[alert]", "[emerg]", "[crit]"):
-            assert sign not in text, text[-8000:]
+        self.check_log(text)
+
+    def check_log(self, text):
+        """No alarming line but those the test has allowed."""
+        allowed = re.compile("|".join([EXPECTED_ERRORS, *self.allowed]))
+        for line in text.splitlines():
+            if re.search(r"AddressSanitizer|runtime error:|ThreadSanitizer|ASSERT|\[(error|crit|alert|emerg)\]", line):
+                assert allowed.search(line), line + "\n...\n" + text[-8000:]
 
 
 def merge(base, over):
@@ -321,3 +375,275 @@ class Upstream:
 
     def close(self):
         self.socket.close()
+
+
+# ---- raw bytes ----
+
+Head = namedtuple("Head", "line headers raw")
+Reply = namedtuple("Reply", "status headers body trailers interim version")
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def payload(n, seed=1):
+    """n bytes that are the same for the same seed, and nowhere like themselves."""
+    block = b"".join(hashlib.sha256(f"{seed}:{i}".encode()).digest() for i in range(64))
+    return b"".join(i.to_bytes(8, "big") + block[8:] for i in range(n // len(block) + 1))[:n]
+
+
+def chunked(*parts, trailers=()):
+    """Bytes of a chunked body."""
+    out = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts if p)
+    return out + b"0\r\n" + b"".join(f"{k}: {v}\r\n".encode() for k, v in trailers) + b"\r\n"
+
+
+def get(path="/", *fields, method="GET", version="1.1"):
+    """Bytes of a request head; fields are lines."""
+    host = () if any(f.lower().startswith("host:") for f in fields) else ("Host: a.test",)
+    return "\r\n".join([f"{method} {path} HTTP/{version}", *host, *fields, "", ""]).encode("latin-1")
+
+
+class Wire:
+    """A stream socket read strictly: lines end in CRLF, messages are whole. EOFError when the peer closes too early."""
+
+    def __init__(self, sock, timeout=15):
+        self.sock = sock
+        self.sock.settimeout(timeout * SLOW)
+        if sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.sock.close()
+
+    def reset(self):
+        """Close with RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+
+    def shutdown(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def send(self, *data):
+        self.sock.sendall(b"".join(data))
+
+    def more(self):
+        """Read some more; False at the end."""
+        data = self.sock.recv(262144)
+        self.buffer += data
+        return bool(data)
+
+    def take(self, n):
+        data, self.buffer = self.buffer[:n], self.buffer[n:]
+        return data
+
+    def some(self):
+        """Whatever comes next; b"" at the end."""
+        if not self.buffer:
+            self.more()
+        return self.take(len(self.buffer))
+
+    def exactly(self, n):
+        parts = [self.take(n)]
+        n -= len(parts[0])
+        while n > 0:
+            data = self.sock.recv(min(n, 1 << 20))
+            if not data:
+                raise EOFError(f"{n} bytes are missing")
+            parts.append(data)
+            n -= len(data)
+        return b"".join(parts)
+
+    def until(self, mark):
+        while mark not in self.buffer:
+            if not self.more():
+                raise EOFError(f"closed before {mark!r}: {self.buffer[:200]!r}")
+        return self.take(self.buffer.index(mark) + len(mark))
+
+    def head(self):
+        raw = self.until(b"\r\n\r\n")
+        line, *fields = raw[:-4].decode("latin-1").split("\r\n")
+        return Head(line, [tuple(f.split(": ", 1)) if ": " in f else (f.rstrip(":"), "") for f in fields], raw)
+
+    def chunk(self):
+        """One chunk; b"" is the last."""
+        n = int(self.until(b"\r\n"), 16)
+        if n == 0:
+            return b""
+        data = self.exactly(n)
+        assert self.exactly(2) == b"\r\n"
+        return data
+
+    def chunks(self):
+        """A chunked body and its trailers."""
+        parts = []
+        while data := self.chunk():
+            parts.append(data)
+        trailers = []
+        while (line := self.until(b"\r\n")) != b"\r\n":
+            trailers.append(tuple(line[:-2].decode("latin-1").split(": ", 1)))
+        return b"".join(parts), trailers
+
+    def rest(self):
+        """All that comes until the end; a reset is an end too."""
+        parts = [self.take(len(self.buffer))]
+        try:
+            while data := self.sock.recv(1 << 20):
+                parts.append(data)
+        except ConnectionResetError:
+            pass
+        return b"".join(parts)
+
+    def is_open(self):
+        """Is there neither an end nor anything to read at this moment?"""
+        self.sock.setblocking(False)
+        try:
+            return False if self.sock.recv(1, socket.MSG_PEEK) == b"" else True
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            self.sock.settimeout(15 * SLOW)
+
+
+def lower(headers):
+    return {k.lower(): v for k, v in headers}
+
+
+class Conn(Wire):
+    """A client."""
+
+    def __init__(self, port, host="127.0.0.1", timeout=15, rcvbuf=0, source=None):
+        if isinstance(port, str):
+            sock = socket.socket(socket.AF_UNIX)
+        else:
+            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            if rcvbuf:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if source:
+                sock.bind((source, 0))
+        super().__init__(sock, timeout)
+        sock.connect(port if isinstance(port, str) else (host, port))
+
+    def reply(self, method="GET"):
+        """The next answer, whole, with the interim ones before it."""
+        interim = []
+        while True:
+            head = self.head()
+            version, status = head.line.split(" ")[:2]
+            if int(status) >= 200 or int(status) == 101:
+                break
+            interim.append((int(status), head.headers))
+        h, body, trailers = lower(head.headers), b"", []
+        if method == "HEAD" or int(status) in (101, 204, 304):
+            pass
+        elif "transfer-encoding" in h:
+            assert h["transfer-encoding"] == "chunked" and "content-length" not in h
+            body, trailers = self.chunks()
+        elif "content-length" in h:
+            body = self.exactly(int(h["content-length"]))
+        else:
+            assert h.get("connection") == "close"
+            body = self.rest()
+        return Reply(int(status), h, body, trailers, interim, version)
+
+    def ask(self, path="/", *fields, method="GET", body=b""):
+        self.send(get(path, *fields, method=method), body)
+        return self.reply(method)
+
+    def ended(self):
+        """Did the gateway close without another byte?"""
+        return self.rest() == b""
+
+
+class Peer(Wire):
+    """The upstream's end of a connection."""
+
+    def __init__(self, sock, number):
+        super().__init__(sock, 30)
+        self.number = number  # 0 for the first connection
+
+    def request(self):
+        """The next request, whole."""
+        head = self.head()
+        method, path, version = head.line.split(" ")
+        h, body = lower(head.headers), b""
+        if "transfer-encoding" in h:
+            assert h["transfer-encoding"] == "chunked" and "content-length" not in h
+            body, _ = self.chunks()
+        elif "content-length" in h:
+            body = self.exactly(int(h["content-length"]))
+        return Seen(method, path, version, head.headers, body, 0)
+
+    def answer(self, body=b"", status="200 OK", *fields):
+        self.send("\r\n".join([f"HTTP/1.1 {status}", *fields, f"Content-Length: {len(body)}", "", ""]).encode("latin-1"), body)
+
+
+class Script:
+    """An upstream: every connection runs fn(peer) in a thread of its own. What it asserts fails the test when the script is closed."""
+
+    def __init__(self, fn, port=0, host="127.0.0.1", rcvbuf=0):
+        self.fn = fn
+        self.failed = []
+        self.peers = []
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if rcvbuf:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.socket.bind((host, port))
+        self.socket.listen(512)
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close()
+        if kind is None and self.failed:
+            raise self.failed[0]
+
+    @property
+    def connections(self):
+        return len(self.peers)
+
+    def nodes(self, **more):
+        return {"type": "roundrobin", "nodes": {f"127.0.0.1:{self.port}": 1}, **more}
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.socket.accept()
+            except OSError:
+                return
+            peer = Peer(sock, len(self.peers))
+            self.peers.append(peer)
+            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer):
+        try:
+            self.fn(peer)
+        except (OSError, EOFError):
+            pass
+        except Exception as e:  # noqa: BLE001 - told by the test
+            self.failed.append(e)
+        finally:
+            peer.close()
+
+    def close(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+        for p in self.peers:
+            p.close()

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long the router takes: a look-up among 10, 10,000 and 100,000 routes of four shapes, and one change.
+ * How long the router takes: a look-up among 10, 10,000 and 100,000 routes of four shapes, and one
+ * change.
  *
  *     bench_route                     a table
  *     bench_route SHAPE ROUTES TRIES  one look-up loop, for counting instructions:
  *         valgrind --tool=callgrind --toggle-collect=router_match bench_route exact 100000 100000
  *         (collected instructions divided by TRIES)
  *
- * "near": the same 64 requests again and again, so that what they touch stays in the cache; "far": all routes in random order. The difference is memory, not work.
+ * "near": the same 64 requests again and again, so that what they touch stays in the cache; "far":
+ * all routes in random order. The difference is memory, not work.
  */
 #include "base/arena.h"
 #include "base/assert.h"
@@ -39,12 +41,14 @@ static uint32_t roll(uint32_t n)
 struct shape {
     const char *name;
     enum router_mode mode;
-    const char *uri, *host;           /* %u: the number */
+    const char *uri, *host; /* %u: the number */
     const char *ask_uri, *ask_host;
 };
 static const struct shape shapes[] = {
-    {"exact", ROUTER_HOST_URI, "/api/v1/service%05u/items", NULL, "/api/v1/service%05u/items", NULL},
-    {"prefix", ROUTER_HOST_URI, "/api/v1/service%05u/*", NULL, "/api/v1/service%05u/items/77", NULL},
+    {"exact", ROUTER_HOST_URI, "/api/v1/service%05u/items", NULL, "/api/v1/service%05u/items",
+     NULL},
+    {"prefix", ROUTER_HOST_URI, "/api/v1/service%05u/*", NULL, "/api/v1/service%05u/items/77",
+     NULL},
     {"host", ROUTER_HOST_URI, "/*", "svc%05u.example.com", "/api/v1/items", "svc%05u.example.com"},
     {"param", ROUTER_URI_PARAMS, "/users/:id/x%u", NULL, "/users/4711/x%u", NULL},
     {"params", ROUTER_URI_PARAMS, "/t/:tenant/u/:id/x%u/:item", NULL, "/t/acme/u/4711/x%u/9", NULL},
@@ -54,7 +58,8 @@ static struct str numbered(struct arena *a, const char *fmt, unsigned i)
 {
     char text[128];
 
-    return fmt ? arena_str(a, str_of(text, (size_t)snprintf(text, sizeof(text), fmt, i))) : STR_NONE;
+    return fmt ? arena_str(a, str_of(text, (size_t)snprintf(text, sizeof(text), fmt, i)))
+               : STR_NONE;
 }
 
 static struct route *route_new(struct arena *a, const struct shape *s, unsigned i)
@@ -102,8 +107,12 @@ static void bench_make(struct bench *b, const struct shape *s, unsigned n)
     b->queries = ARENA_ARRAY(b->arena, struct route_query, QUERIES);
     for (unsigned i = 0; i < QUERIES; i++) {
         unsigned number = roll(n);
-        struct str host = s->ask_host ? numbered(b->arena, s->ask_host, number) : STR("api.example.com");
-        b->queries[i] = (struct route_query){.uri = numbered(b->arena, s->ask_uri, number), .host = host, .host_header = host, .method_bit = 2};
+        struct str host =
+            s->ask_host ? numbered(b->arena, s->ask_host, number) : STR("api.example.com");
+        b->queries[i] = (struct route_query){.uri = numbered(b->arena, s->ask_uri, number),
+                                             .host = host,
+                                             .host_header = host,
+                                             .method_bit = 2};
     }
 }
 
@@ -142,7 +151,8 @@ static void changes(const struct bench *b, double *put_us, double *del_us)
     double put = 0, del = 0;
 
     for (unsigned i = 0; i < CHANGES; i++) {
-        routes[i] = route_new(b->arena, b->shape, 100000 + roll(900000)); /* six digits: among the five-digit ones */
+        routes[i] = route_new(b->arena, b->shape,
+                              100000 + roll(900000)); /* six digits: among the five-digit ones */
     }
     for (unsigned i = 0; i < CHANGES; i++) {
         double start = now_ns();
@@ -163,7 +173,8 @@ static void table(void)
 {
     static const unsigned sizes[] = {10, 10000, 100000};
 
-    printf("%-8s %8s %9s %9s %9s %9s %12s\n", "shape", "routes", "near ns", "far ns", "put us", "del us", "build us/rt");
+    printf("%-8s %8s %9s %9s %9s %9s %12s\n", "shape", "routes", "near ns", "far ns", "put us",
+           "del us", "build us/rt");
     for (size_t s = 0; s < LENGTH_OF(shapes); s++) {
         for (size_t i = 0; i < LENGTH_OF(sizes); i++) {
             struct bench b;
@@ -172,7 +183,8 @@ static void table(void)
             bench_make(&b, &shapes[s], sizes[i]);
             double near = best_of(&b, NEAR), far = best_of(&b, QUERIES);
             changes(&b, &put, &del);
-            printf("%-8s %8u %9.1f %9.1f %9.2f %9.2f %12.2f\n", shapes[s].name, sizes[i], near, far, put, del, b.build_us);
+            printf("%-8s %8u %9.1f %9.1f %9.2f %9.2f %12.2f\n", shapes[s].name, sizes[i], near, far,
+                   put, del, b.build_us);
             fflush(stdout);
             bench_drop(&b);
         }

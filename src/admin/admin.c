@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin: the door of the Admin API. The order in which a request can fail is the reference's (its clients and tests know it):
- * source, method and path, key, resource, body size, JSON, ttl, then the resource's own handler.
+ * admin: the door of the Admin API. The order in which a request can fail is the reference's (its
+ * clients and tests know it): source, method and path, key, resource, body size, JSON, ttl, then
+ * the resource's own handler.
  */
 #include "admin/admin_priv.h"
 #include "base/clock.h"
@@ -85,13 +86,15 @@ static struct str trim_slashes(struct str s)
     return s;
 }
 
-/* consumers/jack/credentials/c1/... is about the credential, not about the consumer; likewise with the cost decorations of a service. */
+/* consumers/jack/credentials/c1/... is about the credential, not about the consumer; likewise with
+ * the cost decorations of a service. */
 static void split_owned(struct call *c)
 {
     struct str rest = c->sub;
     struct str word = next_part(&rest);
-    bool owned = (str_eq(c->resource, STR("consumers")) && str_eq(word, STR("credentials"))) ||
-                 (str_eq(c->resource, STR("services")) && str_eq(word, STR("graphql_cost_decorations")));
+    bool owned =
+        (str_eq(c->resource, STR("consumers")) && str_eq(word, STR("credentials"))) ||
+        (str_eq(c->resource, STR("services")) && str_eq(word, STR("graphql_cost_decorations")));
 
     if (owned) {
         c->resource = word;
@@ -122,8 +125,10 @@ static bool await_json_body(struct req *r, json_t **conf)
     *conf = NULL;
     if (rc == -EMSGSIZE) {
         uint64_t n = r->content_length >= 0 ? (uint64_t)r->content_length : r->body_seen;
-        reply_error(r, 400, "invalid request body: request size %llu is greater than the maximum size %d allowed",
-                    (unsigned long long)n, ADMIN_BODY_MAX);
+        reply_error(
+            r, 400,
+            "invalid request body: request size %llu is greater than the maximum size %d allowed",
+            (unsigned long long)n, ADMIN_BODY_MAX);
         return false;
     }
     if (rc != 0) {
@@ -138,7 +143,8 @@ static bool await_json_body(struct req *r, json_t **conf)
         return true;
     }
     json_t *o = json_object();
-    json_object_set_new(o, "error_msg", json_of_str(arena_printf(r->arena, "invalid request body: %s", e.msg)));
+    json_object_set_new(o, "error_msg",
+                        json_of_str(arena_printf(r->arena, "invalid request body: %s", e.msg)));
     json_object_set_new(o, "req_body", json_of_str(r->body));
     reply_json(r, 400, o);
     return false;
@@ -204,7 +210,7 @@ static void (*reader_find(struct str name))(struct call *c)
 static void await_call(struct call *c)
 {
     struct req *r = c->r;
-    void (*reader)(struct call *c) = reader_find(c->resource);
+    void (*reader)(struct call * c) = reader_find(c->resource);
 
     if (str_eq(c->resource, STR("stream_routes"))) {
         reply_error(r, 400, "stream mode is disabled, can not add stream routes");
@@ -240,7 +246,8 @@ void admin_handle(struct req *r)
     struct str rest;
 
     headers_set_id(&r->resp.headers, H_SERVER,
-                   admin_deps.settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+                   admin_deps.settings->enable_server_tokens ? STR("weir/" WEIR_VERSION)
+                                                             : STR("weir"));
     if (!path_rest(r->uri, &rest)) {
         req_reply(r, 404, STR_NONE);
         return;

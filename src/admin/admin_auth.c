@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin_auth: who may speak to the Admin API. The source is always the other end of the socket, never a header: a request that another
- * one made must not borrow an address (that is how the reference's allow list was once passed).
+ * admin_auth: who may speak to the Admin API. The source is always the other end of the socket,
+ * never a header: a request that another one made must not borrow an address (that is how the
+ * reference's allow list was once passed).
  */
 #include "admin/admin_priv.h"
 #include "base/hash.h"
 #include "base/log.h"
 
-/* Wrong keys that one source may send in a second; after that it gets 429 whatever it sends, so a guess that fits does not show either. */
+/* Wrong keys that one source may send in a second; after that it gets 429 whatever it sends, so a
+ * guess that fits does not show either. */
 enum { FAILURES_PER_SECOND = 10, SOURCES = 256 };
 
-/* A source's failures in one second. Sources share rows by hash: what a stranger in the same row loses is a second. */
+/* A source's failures in one second. Sources share rows by hash: what a stranger in the same row
+ * loses is a second. */
 static struct row {
     int64_t second;
     uint64_t source;
@@ -53,7 +56,8 @@ static struct row *row_of(const struct req *r)
 
 static bool refuse(struct req *r, const char *description)
 {
-    json_t *o = json_pack("{s:s, s:s}", "error_msg", "failed to check token", "description", description);
+    json_t *o =
+        json_pack("{s:s, s:s}", "error_msg", "failed to check token", "description", description);
 
     reply_json(r, 401, o);
     return false;

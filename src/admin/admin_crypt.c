@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin_crypt: secrets at rest, in the reference's format, so that either gateway reads what the other wrote: AES-CBC, key and IV both the keyring
- * entry (16 bytes: AES-128, 32: AES-256), PKCS#7, base64. The first entry encrypts, all decrypt.
+ * admin_crypt: secrets at rest, in the reference's format, so that either gateway reads what the
+ * other wrote: AES-CBC, key and IV both the keyring entry (16 bytes: AES-128, 32: AES-256), PKCS#7,
+ * base64. The first entry encrypts, all decrypt.
  *
  * Which values are secret stands in the plugins' field tables (.secret).
  */
@@ -74,7 +75,8 @@ static json_t *encrypted(struct arena *a, struct str text)
     return str_is_none(out) ? NULL : json_stringn(out.p, out.n);
 }
 
-/* What does not decrypt was stored in clear: it stays. (No string comes of bytes that are not UTF-8.) */
+/* What does not decrypt was stored in clear: it stays. (No string comes of bytes that are not
+ * UTF-8.) */
 static json_t *decrypted(struct arena *a, struct str text)
 {
     struct str out = crypt_decrypt(a, admin_deps.settings, text);
@@ -82,7 +84,8 @@ static json_t *decrypted(struct arena *a, struct str text)
     return str_is_none(out) ? NULL : json_stringn(out.p, out.n);
 }
 
-/* v at the end of path ("a.b") with all texts in it changed; arrays on the way apply to each element. Takes v over, gives what goes in its place. */
+/* v at the end of path ("a.b") with all texts in it changed; arrays on the way apply to each
+ * element. Takes v over, gives what goes in its place. */
 static json_t *change_texts(json_t *v, struct str path, struct arena *a, text_fn *fn)
 {
     struct str rest = path, part;
@@ -130,7 +133,8 @@ static void change_path(const char *path, void *arg)
     json_decref(change_texts(json_incref(w->conf), str_c(path), w->a, w->fn));
 }
 
-static void change_conf(const struct plugin *p, enum conf_use use, json_t *conf, struct arena *a, text_fn *fn)
+static void change_conf(const struct plugin *p, enum conf_use use, json_t *conf, struct arena *a,
+                        text_fn *fn)
 {
     struct walk w = {.conf = conf, .a = a, .fn = fn};
 
@@ -139,7 +143,8 @@ static void change_conf(const struct plugin *p, enum conf_use use, json_t *conf,
     }
 }
 
-/* All plugin confs in value. A consumer's confs are of the consumer schema where the plugin has one. */
+/* All plugin confs in value. A consumer's confs are of the consumer schema where the plugin has
+ * one. */
 static void change_plugins(enum object_kind kind, json_t *value, text_fn *fn)
 {
     bool is_consumer = kind == K_CONSUMER || kind == K_CREDENTIAL;

@@ -36,11 +36,12 @@ static struct re *regex(struct arena *a, struct str pattern)
 /* page and page_size count when both are numbers. False when it has answered. */
 static bool read_page(struct req *r, struct query *q)
 {
-    struct str page_text = req_arg(r, STR("page"), NULL), size_text = req_arg(r, STR("page_size"), NULL);
+    struct str page_text = req_arg(r, STR("page"), NULL),
+               size_text = req_arg(r, STR("page_size"), NULL);
     double page, size;
 
-    q->paged = !str_is_none(page_text) && !str_is_none(size_text) && str_to_number(page_text, &page) &&
-               str_to_number(size_text, &size);
+    q->paged = !str_is_none(page_text) && !str_is_none(size_text) &&
+               str_to_number(page_text, &page) && str_to_number(size_text, &size);
     if (!q->paged) {
         return true;
     }
@@ -61,7 +62,8 @@ static void read_filter(struct call *c, struct query *q)
     while (c->face->kind == K_ROUTE && str_split(&rest, '&', &pair)) {
         ptrdiff_t eq = str_index(pair, '=');
         struct str name = eq < 0 ? pair : str_head(pair, (size_t)eq);
-        struct str value = uri_decode(c->r->arena, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), true);
+        struct str value =
+            uri_decode(c->r->arena, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), true);
         if (str_eq(name, STR("service_id"))) {
             q->service_id = value;
         } else if (str_eq(name, STR("upstream_id"))) {
@@ -119,15 +121,18 @@ static bool query_matches(const struct query *q, const json_t *value)
     if (!str_is_none(q->uri) && !uri_matches(q->uri_re, value)) {
         return false;
     }
-    if (!str_is_none(q->label) && !json_object_getn(json_get(value, "labels"), q->label.p, q->label.n)) {
+    if (!str_is_none(q->label) &&
+        !json_object_getn(json_get(value, "labels"), q->label.p, q->label.n)) {
         return false;
     }
-    return is_text(json_get(value, "service_id"), q->service_id) && is_text(json_get(value, "upstream_id"), q->upstream_id);
+    return is_text(json_get(value, "service_id"), q->service_id) &&
+           is_text(json_get(value, "upstream_id"), q->upstream_id);
 }
 
-/* Those of items that are of the collection itself (not credentials of a consumer) and match. Lets other work in now and then. */
-static size_t await_select(const struct query *q, struct arena *a, const struct store_item *items, size_t n, size_t prefix,
-                           struct found *out)
+/* Those of items that are of the collection itself (not credentials of a consumer) and match. Lets
+ * other work in now and then. */
+static size_t await_select(const struct query *q, struct arena *a, const struct store_item *items,
+                           size_t n, size_t prefix, struct found *out)
 {
     size_t found = 0;
 
@@ -164,21 +169,24 @@ static void add_items(struct buf *out, struct arena *a, const struct found *v, s
         buf_add(out, json_text(a, key));
         buf_add(out, STR(",\"value\":"));
         buf_add(out, v[i].text);
-        buf_printf(out, ",\"createdIndex\":%lld,\"modifiedIndex\":%lld}", (long long)v[i].it->created,
-                   (long long)v[i].it->modified);
+        buf_printf(out, ",\"createdIndex\":%lld,\"modifiedIndex\":%lld}",
+                   (long long)v[i].it->created, (long long)v[i].it->modified);
         json_decref(key);
     }
     buf_addc(out, ']');
 }
 
-static void reply_list(struct call *c, const struct found *v, size_t n, size_t total, bool odd_empty)
+static void reply_list(struct call *c, const struct found *v, size_t n, size_t total,
+                       bool odd_empty)
 {
     struct arena *a = c->r->arena;
     struct buf out = BUF_INIT(SIZE_MAX);
 
     if (admin_deps.settings->admin_v2) {
-        buf_printf(&out, "{\"action\":\"get\",\"count\":%zu,\"node\":{\"key\":\"%.*s/%.*s\",\"dir\":true,\"nodes\":", total,
-                   STR_ARG(admin_deps.settings->etcd_prefix), STR_ARG(c->resource));
+        buf_printf(&out,
+                   "{\"action\":\"get\",\"count\":%zu,\"node\":{\"key\":\"%.*s/"
+                   "%.*s\",\"dir\":true,\"nodes\":",
+                   total, STR_ARG(admin_deps.settings->etcd_prefix), STR_ARG(c->resource));
         add_items(&out, a, v, n);
         buf_add(&out, STR("}}\n"));
     } else {

@@ -8,8 +8,9 @@
 
 /* What others refer to comes first, so that nothing has to be built twice. */
 static const int load_order[K_COUNT] = {
-    [K_PLUGIN_METADATA] = 0, [K_UPSTREAM] = 1,    [K_PLUGIN_CONFIG] = 2, [K_CONSUMER_GROUP] = 3, [K_CONSUMER] = 4,
-    [K_CREDENTIAL] = 5,      [K_GLOBAL_RULE] = 6, [K_SERVICE] = 7,       [K_ROUTE] = 8,
+    [K_PLUGIN_METADATA] = 0, [K_UPSTREAM] = 1, [K_PLUGIN_CONFIG] = 2,
+    [K_CONSUMER_GROUP] = 3,  [K_CONSUMER] = 4, [K_CREDENTIAL] = 5,
+    [K_GLOBAL_RULE] = 6,     [K_SERVICE] = 7,  [K_ROUTE] = 8,
 };
 
 static int by_load_order(const void *x, const void *y)
@@ -26,7 +27,8 @@ static bool read_change(struct arena *a, const struct store_item *it, struct cha
 {
     *c = (struct change){.created_index = it->created, .modified_index = it->modified};
     if (!object_of_key(it->key, &c->kind, &c->id)) {
-        LOG(WARN, "admin: stored object %.*s is of a kind this version does not know: left alone", STR_ARG(it->key));
+        LOG(WARN, "admin: stored object %.*s is of a kind this version does not know: left alone",
+            STR_ARG(it->key));
         return false;
     }
     c->value = stored_value(a, it);

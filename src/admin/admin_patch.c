@@ -15,13 +15,15 @@ void patch_merge(json_t *value, json_t *patch)
         } else if (json_is_object(v) && json_is_object(old)) {
             patch_merge(old, v);
         } else {
-            /* What is new goes in as it is, nulls inside it too: the check that follows refuses them by name. */
+            /* What is new goes in as it is, nulls inside it too: the check that follows refuses
+             * them by name. */
             json_object_set_new(value, key, json_deep_copy(v));
         }
     }
 }
 
-/* The reference names the wrong place with the rest of the path from there, joined by the digit 1 (a slip that clients may know by now). */
+/* The reference names the wrong place with the rest of the path from there, joined by the digit 1
+ * (a slip that clients may know by now). */
 static int bad_path(struct str from, struct err *e)
 {
     char text[256];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin_refs: rules between objects, looked up in the live configuration. Two requests that race may both pass (as in the reference): what they
- * leave behind is a reference to nothing, which the data plane answers with an error of its own.
+ * admin_refs: rules between objects, looked up in the live configuration. Two requests that race
+ * may both pass (as in the reference): what they leave behind is a reference to nothing, which the
+ * data plane answers with an error of its own.
  */
 #include "admin/admin_priv.h"
 #include "plugin/plugin.h"
@@ -16,9 +17,9 @@ const struct resource_refs admin_refs = {.exists = object_exists};
 /* ---- who uses an object ---- */
 
 struct search {
-    struct str id;                                         /* of what is to be deleted */
+    struct str id; /* of what is to be deleted */
     bool (*uses)(const struct object *o, struct str id);
-    struct str user;                                       /* the first in id order; STR_NONE: nobody */
+    struct str user; /* the first in id order; STR_NONE: nobody */
 };
 
 static bool search_visit(struct str key, void *value, void *arg)
@@ -31,7 +32,8 @@ static bool search_visit(struct str key, void *value, void *arg)
     return true;
 }
 
-static struct str find_user(enum object_kind kind, struct str id, bool (*uses)(const struct object *o, struct str id))
+static struct str find_user(enum object_kind kind, struct str id,
+                            bool (*uses)(const struct object *o, struct str id))
 {
     struct search s = {.id = id, .uses = uses, .user = STR_NONE};
 
@@ -53,7 +55,7 @@ static bool names_id(const json_t *value, const char *field, struct str id)
 }
 
 #define USES(field)                                                                                \
-    static bool uses_##field(const struct object *o, struct str id)                               \
+    static bool uses_##field(const struct object *o, struct str id)                                \
     {                                                                                              \
         return names_id(o->json, #field, id);                                                      \
     }
@@ -64,7 +66,8 @@ USES(group_id)
 
 static bool splits_traffic_to(const struct object *o, struct str id)
 {
-    const json_t *rules = json_get(json_get(json_get(o->json, "plugins"), "traffic-split"), "rules");
+    const json_t *rules =
+        json_get(json_get(json_get(o->json, "plugins"), "traffic-split"), "rules");
     json_t *rule, *upstream;
     size_t i, k;
 
@@ -107,7 +110,8 @@ int refs_check_delete(enum object_kind kind, struct str id, struct err *e)
         const struct usage *u = &usages[i];
         struct str user = u->used == kind ? find_user(u->user, id, u->uses) : STR_NONE;
         if (!str_is_none(user)) {
-            return err_set(e, "can not delete this %s, %s [%.*s] is still using it now", u->before, u->who, STR_ARG(user));
+            return err_set(e, "can not delete this %s, %s [%.*s] is still using it now", u->before,
+                           u->who, STR_ARG(user));
         }
     }
     return 0;
@@ -124,7 +128,8 @@ static bool is_self(const struct identity *who, enum object_kind kind, struct st
     return who->credential && str_eq(who->credential->o.id, id);
 }
 
-static int check_key(enum object_kind kind, struct str id, const struct plugin *p, const json_t *conf, struct err *e)
+static int check_key(enum object_kind kind, struct str id, const struct plugin *p,
+                     const json_t *conf, struct err *e)
 {
     struct str key = p->key_attr ? json_str(json_get(conf, p->key_attr)) : STR_NONE;
     const struct identity *who =
@@ -134,10 +139,12 @@ static int check_key(enum object_kind kind, struct str id, const struct plugin *
         return 0;
     }
     if (who->credential) {
-        return err_set(e, "duplicate key of plugin %s found with credential: %.*s of consumer: %.*s", p->name,
-                       STR_ARG(who->credential->credential_id), STR_ARG(who->credential->username));
+        return err_set(
+            e, "duplicate key of plugin %s found with credential: %.*s of consumer: %.*s", p->name,
+            STR_ARG(who->credential->credential_id), STR_ARG(who->credential->username));
     }
-    return err_set(e, "duplicate key of plugin %s found with consumer: %.*s", p->name, STR_ARG(who->consumer->username));
+    return err_set(e, "duplicate key of plugin %s found with consumer: %.*s", p->name,
+                   STR_ARG(who->consumer->username));
 }
 
 static int check_keys(enum object_kind kind, struct str id, const json_t *value, struct err *e)
@@ -169,7 +176,8 @@ static int check_rule(struct str id, const json_t *value, struct err *e)
         json_object_foreach(json_get(value, "plugins"), name, conf)
         {
             if (json_get(json_get(o->json, "plugins"), name)) {
-                return err_set(e, "plugin '%s' already exists in global rule with id '%.*s'", name, STR_ARG(o->id));
+                return err_set(e, "plugin '%s' already exists in global rule with id '%.*s'", name,
+                               STR_ARG(o->id));
             }
         }
     }

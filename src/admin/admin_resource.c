@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin_resource: GET, PUT, POST, PATCH and DELETE of one object. The order of checks and their words are the reference's.
+ * admin_resource: GET, PUT, POST, PATCH and DELETE of one object. The order of checks and their
+ * words are the reference's.
  *
- * Two forms of a value are about: in clear (what is checked and goes into the live configuration) and as stored (secrets encrypted; what PUT, POST and
- * PATCH show).
+ * Two forms of a value are about: in clear (what is checked and goes into the live configuration)
+ * and as stored (secrets encrypted; what PUT, POST and PATCH show).
  */
 #include "admin/admin_priv.h"
 #include "base/clock.h"
@@ -80,7 +81,8 @@ json_t *stored_value(struct arena *a, const struct store_item *it)
 static struct str object_id(const struct call *c)
 {
     if (c->face->kind == K_CREDENTIAL) {
-        return arena_printf(c->r->arena, "%.*s/credentials/%.*s", STR_ARG(c->owner), STR_ARG(c->id));
+        return arena_printf(c->r->arena, "%.*s/credentials/%.*s", STR_ARG(c->owner),
+                            STR_ARG(c->id));
     }
     return c->id;
 }
@@ -98,7 +100,8 @@ static const char *kind_word(const struct call *c)
 /* ---- answers ---- */
 
 /* {"key","value"[,"createdIndex","modifiedIndex"]}; value is borrowed. */
-static json_t *shown_item(struct arena *a, struct str key, json_t *value, const struct store_item *it)
+static json_t *shown_item(struct arena *a, struct str key, json_t *value,
+                          const struct store_item *it)
 {
     json_t *o = json_object();
 
@@ -140,7 +143,8 @@ static void set_number_text(json_t *o, const char *name, int64_t v)
     json_object_set_new(o, name, json_string(text));
 }
 
-/* A missing object's answer carries its neighbours: what begins with the same text (the reference shows etcd's answer here). */
+/* A missing object's answer carries its neighbours: what begins with the same text (the reference
+ * shows etcd's answer here). */
 static void await_reply_missing(struct call *c, struct str key)
 {
     struct store *store = admin_deps.store;
@@ -166,7 +170,8 @@ static void await_reply_missing(struct call *c, struct str key)
 
 /* ---- reading ---- */
 
-/* The item under this call's key. False when it has answered; a missing one is told by modified 0. */
+/* The item under this call's key. False when it has answered; a missing one is told by modified 0.
+ */
 static bool await_old(struct call *c, struct store_item *it)
 {
     struct store *store = admin_deps.store;
@@ -203,7 +208,8 @@ static struct str id_text(struct arena *a, const json_t *id)
     return json_is_string(id) ? json_str(id) : json_text(a, id);
 }
 
-/* Settle the id of a value whose key is its id: path and body must agree; the value gets it. False when it has answered. */
+/* Settle the id of a value whose key is its id: path and body must agree; the value gets it. False
+ * when it has answered. */
 static bool settle_id(struct call *c)
 {
     json_t *in_body = json_get(c->conf, "id");
@@ -308,7 +314,8 @@ static bool check_value(struct call *c)
     return true;
 }
 
-/* The body of PUT and POST as an object. The reference takes [] for {} and crashes on anything else that is no object. */
+/* The body of PUT and POST as an object. The reference takes [] for {} and crashes on anything else
+ * that is no object. */
 static bool take_object(struct call *c)
 {
     if (!c->conf) {
@@ -328,7 +335,8 @@ static bool take_object(struct call *c)
 /* ---- writing ---- */
 
 /* Store c->conf (in clear) over old. 0, or an error of the store; the stored form in *stored. */
-static int await_put(struct call *c, const struct store_item *old, int64_t if_modified, json_t **stored, struct err *e)
+static int await_put(struct call *c, const struct store_item *old, int64_t if_modified,
+                     json_t **stored, struct err *e)
 {
     struct arena *a = c->r->arena;
     int64_t revision;
@@ -381,7 +389,8 @@ static void await_put_one(struct call *c)
     json_t *stored;
 
     if (!take_object(c) || (c->face->kind == K_PLUGIN_METADATA && !settle_plugin_name(c)) ||
-        (!c->face->id_outside && !settle_id(c)) || !check_times(c) || !check_value(c) || !await_old(c, &old)) {
+        (!c->face->id_outside && !settle_id(c)) || !check_times(c) || !check_value(c) ||
+        !await_old(c, &old)) {
         return;
     }
     set_times(c, old.modified ? keep_json(c->r->arena, json_parse(old.value, &e)) : NULL);
@@ -393,7 +402,8 @@ static void await_put_one(struct call *c)
     }
 }
 
-/* The next id of POST: the revision the write will probably get. Never the same twice, whatever else is written meanwhile. */
+/* The next id of POST: the revision the write will probably get. Never the same twice, whatever
+ * else is written meanwhile. */
 static struct str next_id(struct arena *a)
 {
     static int64_t last;
@@ -536,10 +546,12 @@ void resource_await_handle(struct call *c)
     enum http_method m = c->r->method_id;
 
     if ((m == M_POST && !c->face->posts) || (m == M_PATCH && !c->face->patches)) {
-        reply_error(c->r, 405, "not supported `%.*s` method for %s", STR_ARG(c->r->method), kind_word(c));
+        reply_error(c->r, 405, "not supported `%.*s` method for %s", STR_ARG(c->r->method),
+                    kind_word(c));
         return;
     }
-    /* Below an object there are only places to PATCH; the reference takes such an address for the object itself, also in DELETE. */
+    /* Below an object there are only places to PATCH; the reference takes such an address for the
+     * object itself, also in DELETE. */
     if (c->sub.n > 0 && m != M_PATCH) {
         reply_not_found(c->r);
         return;

@@ -10,7 +10,27 @@ static void reply_schema(struct req *r, const json_t *schema)
     reply_text(r, 200, arena_cat(r->arena, text, STR("\n")));
 }
 
-/* `name` as a member of ?subsystem=: http, or stream (which has no plugins here). False when it has answered. */
+static void add_path(const char *path, void *arg)
+{
+    json_array_append_new(arg, json_string(path));
+}
+
+/* A plugin's schema as the reference shows it: with the list of what is encrypted at rest. New
+ * reference; NULL when there is no schema for that use. */
+static json_t *shown_schema(const struct plugin *p, enum conf_use use)
+{
+    json_t *schema = json_deep_copy(plugin_schema(p, use)), *secrets = json_array();
+
+    plugin_secrets(p, use, add_path, secrets);
+    if (schema && json_array_size(secrets) > 0 && !json_get(schema, "encrypt_fields")) {
+        json_object_set(schema, "encrypt_fields", secrets);
+    }
+    json_decref(secrets);
+    return schema;
+}
+
+/* `name` as a member of ?subsystem=: http, or stream (which has no plugins here). False when it has
+ * answered. */
 static bool read_subsystem(struct req *r, struct str *subsystem)
 {
     *subsystem = req_arg(r, STR("subsystem"), NULL);
@@ -37,15 +57,16 @@ static void plugin_schema_reply(struct req *r, struct str name)
         reply_error(r, 404, "plugin not found in subsystem %.*s", STR_ARG(subsystem));
         return;
     }
-    const json_t *schema = plugin_schema(p, str_eq(type, STR("consumer")) ? CONF_CONSUMER : CONF_PLUGIN);
+    json_t *schema = shown_schema(p, str_eq(type, STR("consumer")) ? CONF_CONSUMER : CONF_PLUGIN);
     if (!schema) {
         reply_error(r, 400, "not found schema");
         return;
     }
-    reply_schema(r, schema);
+    reply_json(r, 200, schema);
 }
 
-/* The kind whose schema is called name: the singular with underscores; plugin_metadata has none of its own. */
+/* The kind whose schema is called name: the singular with underscores; plugin_metadata has none of
+ * its own. */
 static bool schema_kind(struct str name, enum object_kind *kind)
 {
     char word[64];
@@ -80,10 +101,10 @@ void schema_handle(struct call *c)
 
 static void set_schema(json_t *o, const char *name, const struct plugin *p, enum conf_use use)
 {
-    const json_t *schema = plugin_schema(p, use);
+    json_t *schema = shown_schema(p, use);
 
     if (schema) {
-        json_object_set_new(o, name, json_deep_copy(schema));
+        json_object_set_new(o, name, schema);
     }
 }
 
@@ -92,7 +113,8 @@ static json_t *plugin_description(const struct plugin *p)
     struct err e = {0};
     json_t *o = json_object();
 
-    json_object_set_new(o, "version", p->version ? json_parse(str_c(p->version), &e) : json_real(0.1));
+    json_object_set_new(o, "version",
+                        p->version ? json_parse(str_c(p->version), &e) : json_real(0.1));
     json_object_set_new(o, "priority", json_integer(p->priority));
     set_schema(o, "schema", p, CONF_PLUGIN);
     set_schema(o, "metadata_schema", p, CONF_METADATA);
@@ -156,7 +178,9 @@ void plugins_reload(struct req *r)
     struct err e = {0};
 
     if (r->method_id != M_PUT) {
-        reply_error(r, 405, "please use PUT method to reload the plugins, %.*s method is not allowed.", STR_ARG(r->method));
+        reply_error(r, 405,
+                    "please use PUT method to reload the plugins, %.*s method is not allowed.",
+                    STR_ARG(r->method));
     } else if (admin_deps.reload_plugins && admin_deps.reload_plugins(&e) != 0) {
         reply_error(r, 503, "%s", e.msg);
     } else {

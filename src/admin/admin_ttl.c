@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * admin_ttl: objects that end by themselves (?ttl=). Deleted through the same way as by hand, author "ttl", and only if nobody has written them
- * since: so an entry here need not be removed when its object changes.
+ * admin_ttl: objects that end by themselves (?ttl=). Deleted through the same way as by hand,
+ * author "ttl", and only if nobody has written them since: so an entry here need not be removed
+ * when its object changes.
  */
 #include "admin/admin_priv.h"
 #include "base/clock.h"
@@ -33,7 +34,8 @@ static void start_timer(int64_t at_least_ms)
     if (deleting || list_is_empty(&entries)) {
         return;
     }
-    LIST_EACH (l, &entries) {
+    LIST_EACH(l, &entries)
+    {
         int64_t left = CONTAINER_OF(l, struct entry, link)->expires_at * 1000 - now;
         wait = left < wait ? left : wait;
     }
@@ -56,7 +58,8 @@ static void delete_expired(void *arg)
     struct list *l;
     bool failed = false;
 
-    LIST_EACH_SAFE (it, next, &entries) {
+    LIST_EACH_SAFE(it, next, &entries)
+    {
         if (CONTAINER_OF(it, struct entry, link)->expires_at <= now) {
             list_del(it);
             list_add_tail(&over, it);
@@ -90,7 +93,8 @@ void ttl_add(struct str key, int64_t modified, int64_t expires_at)
     char *bytes = (char *)(it + 1);
 
     memcpy(bytes, key.p, key.n);
-    *it = (struct entry){.modified = modified, .expires_at = expires_at, .key = str_of(bytes, key.n)};
+    *it =
+        (struct entry){.modified = modified, .expires_at = expires_at, .key = str_of(bytes, key.n)};
     list_add_tail(&entries, &it->link);
     if (!timer.fn) {
         timer_init(&timer, timer_fired);

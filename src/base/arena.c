@@ -189,6 +189,23 @@ void *arena_alloc(struct arena *a, size_t n)
     return memset(take(a, n, ALIGN), 0, n);
 }
 
+void *arena_alloc_raw(struct arena *a, size_t n)
+{
+    return take(a, n, ALIGN);
+}
+
+struct str arena_u64(struct arena *a, uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+
+    do {
+        digits[--i] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return arena_str(a, str_of(digits + i, sizeof(digits) - i));
+}
+
 char *arena_bytes(struct arena *a, size_t n)
 {
     return take(a, n, TEXT_ALIGN);

@@ -22,6 +22,8 @@ void arena_reset(struct arena *a);
 
 /* n bytes, zeroed, aligned for any object. */
 void *arena_alloc(struct arena *a, size_t n);
+/* The same, not zeroed: for arrays that are filled at once. */
+void *arena_alloc_raw(struct arena *a, size_t n);
 /* n bytes, not zeroed, unaligned: for text. */
 char *arena_bytes(struct arena *a, size_t n);
 #define ARENA_NEW(a, type) ((type *)arena_alloc(a, sizeof(type)))
@@ -32,6 +34,8 @@ struct str arena_str(struct arena *a, struct str s);
 /* a and b joined. */
 struct str arena_cat(struct arena *a, struct str x, struct str y);
 struct str arena_lower(struct arena *a, struct str s);
+/* n in decimal. */
+struct str arena_u64(struct arena *a, uint64_t n);
 struct str arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);

@@ -12,9 +12,12 @@ static const struct field consumer_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_STR(struct consumer_json, username, .required = true, .min_len = 1, .max_len = 256, .pattern = "^[a-zA-Z0-9_\\-]+$", .doc = "Name."),
-    F_STR(struct consumer_json, group_id, .raw = ID_SCHEMA, .doc = "Consumer group to take plugins from."),
-    F_JSON(struct consumer_json, plugins, .raw = PLUGINS_SCHEMA, .doc = "Credentials, and plugins for requests of this consumer."),
+    F_STR(struct consumer_json, username, .required = true, .min_len = 1, .max_len = 256,
+          .pattern = "^[a-zA-Z0-9_\\-]+$", .doc = "Name."),
+    F_STR(struct consumer_json, group_id, .raw = ID_SCHEMA,
+          .doc = "Consumer group to take plugins from."),
+    F_JSON(struct consumer_json, plugins, .raw = PLUGINS_SCHEMA,
+           .doc = "Credentials, and plugins for requests of this consumer."),
     F_END,
 };
 
@@ -28,13 +31,11 @@ static int consumer_after(const struct check *c)
     if (plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_CONSUMER, c->e) != 0) {
         return err_prefix(c->e, "invalid plugins configuration: ");
     }
-    if (auths_check_unique(c, username, STR_NONE) != 0) {
-        return -1;
-    }
     return check_reference(c, K_CONSUMER_GROUP, "group_id", "consumer group");
 }
 
-static struct object *consumer_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *consumer_build(struct arena *a, struct str id, const json_t *value,
+                                     struct err *e)
 {
     struct consumer *o = ARENA_NEW(a, struct consumer);
     struct consumer_json j = {0};

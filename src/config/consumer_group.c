@@ -11,8 +11,10 @@ static const struct field consumer_group_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type": "string", "minLength": 1, "maxLength": 256}), .doc = "For people."),
-    F_JSON(struct consumer_group_json, plugins, .required = true, .raw = PLUGINS_SCHEMA, .doc = "Plugins by name."),
+    F_ONLY("name", .raw = JSON({"type" : "string", "minLength" : 1, "maxLength" : 256}),
+           .doc = "For people."),
+    F_JSON(struct consumer_group_json, plugins, .required = true, .raw = PLUGINS_SCHEMA,
+           .doc = "Plugins by name."),
     F_END,
 };
 
@@ -21,7 +23,8 @@ static int consumer_group_after(const struct check *c)
     return plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e);
 }
 
-static struct object *consumer_group_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *consumer_group_build(struct arena *a, struct str id, const json_t *value,
+                                           struct err *e)
 {
     struct consumer_group *o = ARENA_NEW(a, struct consumer_group);
     struct consumer_group_json j = {0};

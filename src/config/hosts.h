@@ -3,8 +3,9 @@
 /*
  * hosts: the host patterns of a service, counted apart from it. Control thread.
  *
- * Routes without hosts stand in the router under those of their service. A new version of the service with the same hosts takes over the old one's memory, so
- * the router, which points into it, needs no change.
+ * Routes without hosts stand in the router under those of their service. A new version of the
+ * service with the same hosts takes over the old one's memory, so the router, which points into it,
+ * needs no change.
  */
 #include "base/str.h"
 

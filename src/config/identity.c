@@ -65,7 +65,8 @@ static void claims_store(struct pmap **m, struct claims *k)
 }
 
 /* The claims under key without the one of (c, cred), with room for one more. */
-static struct claims *claims_without(const struct pmap *m, struct str key, const struct consumer *c, const struct credential *cred)
+static struct claims *claims_without(const struct pmap *m, struct str key, const struct consumer *c,
+                                     const struct credential *cred)
 {
     const struct claims *old = pmap_get(m, key);
     struct claims *k = claims_new(key, old != NULL ? old->n + 1 : 1);
@@ -85,7 +86,8 @@ struct uses {
 
 static struct uses uses_of(const struct consumer *c, const struct credential *cred)
 {
-    return cred != NULL ? (struct uses){cred->auths, cred->n_auths} : (struct uses){c->auths, c->n_auths};
+    return cred != NULL ? (struct uses){cred->auths, cred->n_auths}
+                        : (struct uses){c->auths, c->n_auths};
 }
 
 void identities_add(struct pmap **m, const struct consumer *c, const struct credential *cred)
@@ -95,7 +97,8 @@ void identities_add(struct pmap **m, const struct consumer *c, const struct cred
     for (unsigned i = 0; i < u.n; i++) {
         struct claims *k = claims_without(*m, u.v[i].key, c, cred);
 
-        claims_append(k, &(struct identity){.consumer = c, .credential = cred, .conf = u.v[i].conf});
+        claims_append(k,
+                      &(struct identity){.consumer = c, .credential = cred, .conf = u.v[i].conf});
         claims_store(m, k);
     }
 }

@@ -11,8 +11,9 @@ static const struct field plugin_config_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type": "string"}), .doc = "For people."),
-    F_JSON(struct plugin_config_json, plugins, .required = true, .raw = PLUGINS_SCHEMA, .doc = "Plugins by name."),
+    F_ONLY("name", .raw = JSON({"type" : "string"}), .doc = "For people."),
+    F_JSON(struct plugin_config_json, plugins, .required = true, .raw = PLUGINS_SCHEMA,
+           .doc = "Plugins by name."),
     F_END,
 };
 
@@ -21,7 +22,8 @@ static int plugin_config_after(const struct check *c)
     return plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e);
 }
 
-static struct object *plugin_config_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *plugin_config_build(struct arena *a, struct str id, const json_t *value,
+                                          struct err *e)
 {
     struct plugin_config *o = ARENA_NEW(a, struct plugin_config);
     struct plugin_config_json j = {0};

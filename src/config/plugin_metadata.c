@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plugin_metadata: what a plugin needs to know once, whoever uses it. The id is the plugin's name, and the schema is the plugin's; a plugin
- * that has none takes anything.
+ * plugin_metadata: what a plugin needs to know once, whoever uses it. The id is the plugin's name,
+ * and the schema is the plugin's; a plugin that has none takes anything.
  */
 #include "config/resource_priv.h"
 
@@ -22,13 +22,15 @@ static int plugin_metadata_after(const struct check *c)
     return 0;
 }
 
-static struct object *plugin_metadata_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *plugin_metadata_build(struct arena *a, struct str id, const json_t *value,
+                                            struct err *e)
 {
     struct plugin_metadata *o = ARENA_NEW(a, struct plugin_metadata);
     bool unresolved;
 
     o->plugin = config_hooks.plugin_find(id);
-    o->conf = config_hooks.plugin_build(o->plugin, CONF_METADATA, secret_refs_resolve(a, value, &unresolved), a, e);
+    o->conf = config_hooks.plugin_build(o->plugin, CONF_METADATA,
+                                        secret_refs_resolve(a, value, &unresolved), a, e);
     return o->conf != NULL || !err_is_set(e) ? &o->o : NULL;
 }
 

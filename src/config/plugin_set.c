@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plugin_set: the `plugins` of an object: checked with the words of the Admin API, then compiled into a set sorted by name.
+ * plugin_set: the `plugins` of an object: checked with the words of the Admin API, then compiled
+ * into a set sorted by name.
  *
- * A plugin that is switched off by _meta.disable stays in the set, without a conf, because it hides the same plugin of a lower level.
+ * A plugin that is switched off by _meta.disable stays in the set, without a conf, because it hides
+ * the same plugin of a lower level.
  */
 #include "base/log.h"
 #include "config/resource_priv.h"
-#include "config/snapshot.h"
 
 #include <stdlib.h>
 
@@ -18,12 +19,9 @@ struct meta_json {
     struct str pre_function;
 };
 static const struct field meta_fields[] = {
-    F_BOOL(struct meta_json, disable),
-    F_INT(struct meta_json, priority),
-    F_JSON(struct meta_json, filter),
-    F_JSON(struct meta_json, error_response),
-    F_STR(struct meta_json, pre_function),
-    F_END,
+    F_BOOL(struct meta_json, disable),     F_INT(struct meta_json, priority),
+    F_JSON(struct meta_json, filter),      F_JSON(struct meta_json, error_response),
+    F_STR(struct meta_json, pre_function), F_END,
 };
 
 static bool is_disabled(const json_t *conf)
@@ -34,7 +32,8 @@ static bool is_disabled(const json_t *conf)
 /* Which of a plugin's schemas an object of this sort uses. */
 static enum conf_use use_of(const struct plugin *p, enum plugins_of of)
 {
-    return of == PLUGINS_OF_CONSUMER && config_hooks.plugin_is_auth(p) ? CONF_CONSUMER : CONF_PLUGIN;
+    return of == PLUGINS_OF_CONSUMER && config_hooks.plugin_is_auth(p) ? CONF_CONSUMER
+                                                                       : CONF_PLUGIN;
 }
 
 static int bad_conf(const char *name, const json_t *conf, struct err *e)
@@ -62,7 +61,9 @@ static int check_meta(const char *name, const json_t *meta, struct err *e)
         }
     }
     if (json_get(meta, "pre_function") != NULL) {
-        return err_set(e, "failed to load _meta.pre_function in plugin %s: Lua is not available in this build", name);
+        return err_set(
+            e, "failed to load _meta.pre_function in plugin %s: Lua is not available in this build",
+            name);
     }
     return 0;
 }
@@ -95,7 +96,8 @@ int plugins_check(json_t *plugins, enum plugins_of of, struct err *e)
     json_t *conf;
     void *next;
 
-    json_object_foreach_safe(plugins, next, name, conf) {
+    json_object_foreach_safe(plugins, next, name, conf)
+    {
         /* Lua does not tell [] from {}. */
         if (json_is_array(conf) && json_array_size(conf) == 0) {
             json_object_set_new(plugins, name, json_object());
@@ -117,7 +119,8 @@ static int build_meta(struct arena *a, const json_t *conf, struct plugin_meta *o
         return 0;
     }
     fields_fill(meta_fields, meta, &m, a);
-    *out = (struct plugin_meta){.disable = m.disable, .priority = m.priority, .error_response = json_str(m.error_response)};
+    *out = (struct plugin_meta){
+        .disable = m.disable, .priority = m.priority, .error_response = json_str(m.error_response)};
     if (m.error_response != NULL && str_is_none(out->error_response)) {
         out->error_response = arena_cat(a, json_text(a, m.error_response), STR("\n"));
     }
@@ -128,16 +131,19 @@ static int build_meta(struct arena *a, const json_t *conf, struct plugin_meta *o
     return 0;
 }
 
-static int build_conf(struct arena *a, const struct plugin *p, enum conf_use use, const json_t *conf, const void **out, struct err *e)
+static int build_conf(struct arena *a, const struct plugin *p, enum conf_use use,
+                      const json_t *conf, const void **out, struct err *e)
 {
     *out = config_hooks.plugin_build(p, use, conf, a, e);
     if (*out == NULL && err_is_set(e)) {
-        return err_prefix(e, "failed to check the configuration of plugin %s err: ", config_hooks.plugin_name(p));
+        return err_prefix(
+            e, "failed to check the configuration of plugin %s err: ", config_hooks.plugin_name(p));
     }
     return 0;
 }
 
-static int build_one(struct arena *a, const struct plugin *p, const json_t *conf, struct plugin_use *out, struct err *e)
+static int build_one(struct arena *a, const struct plugin *p, const json_t *conf,
+                     struct plugin_use *out, struct err *e)
 {
     bool unresolved;
 
@@ -158,7 +164,8 @@ static int by_name(const void *x, const void *y)
     return strcmp(config_hooks.plugin_name(a->plugin), config_hooks.plugin_name(b->plugin));
 }
 
-int plugins_build(struct arena *a, const json_t *plugins, enum plugins_of of, struct plugin_set *out, struct err *e)
+int plugins_build(struct arena *a, const json_t *plugins, enum plugins_of of,
+                  struct plugin_set *out, struct err *e)
 {
     struct plugin_use *v;
     const char *name;
@@ -170,7 +177,8 @@ int plugins_build(struct arena *a, const json_t *plugins, enum plugins_of of, st
         return 0;
     }
     v = ARENA_ARRAY(a, struct plugin_use, json_object_size(plugins));
-    json_object_foreach((json_t *)plugins, name, conf) {
+    json_object_foreach((json_t *)plugins, name, conf)
+    {
         const struct plugin *p = config_hooks.plugin_find(str_c(name));
 
         if (use_of(p, of) == CONF_CONSUMER) {
@@ -185,7 +193,8 @@ int plugins_build(struct arena *a, const json_t *plugins, enum plugins_of of, st
     return 0;
 }
 
-/* The value that identifies, as the index of identities has it: "key-auth/value". STR_NONE: there is none, or it cannot be resolved. */
+/* The value that identifies, as the index of identities has it: "key-auth/value". STR_NONE: there
+ * is none, or it cannot be resolved. */
 static struct str auth_key(struct arena *a, const struct plugin *p, const json_t *conf)
 {
     const char *attr = config_hooks.plugin_key_attr(p);
@@ -194,11 +203,14 @@ static struct str auth_key(struct arena *a, const struct plugin *p, const json_t
     if (!str_is_none(value)) {
         value = secret_ref_text(a, value);
     }
-    return str_is_none(value) ? STR_NONE : arena_printf(a, "%s/%.*s", config_hooks.plugin_name(p), STR_ARG(value));
+    return str_is_none(value)
+               ? STR_NONE
+               : arena_printf(a, "%s/%.*s", config_hooks.plugin_name(p), STR_ARG(value));
 }
 
 /* false: the plugin identifies nobody here. */
-static bool identifies(struct arena *a, struct str owner, const struct plugin *p, const json_t **conf, struct str *key)
+static bool identifies(struct arena *a, struct str owner, const struct plugin *p,
+                       const json_t **conf, struct str *key)
 {
     bool unresolved;
 
@@ -207,22 +219,27 @@ static bool identifies(struct arena *a, struct str owner, const struct plugin *p
     }
     *conf = secret_refs_resolve(a, *conf, &unresolved);
     if (unresolved) {
-        LOG_RATE(WARN, "%s of %.*s is left out until its secrets can be resolved", config_hooks.plugin_name(p), STR_ARG(owner));
+        LOG_RATE(WARN, "%s of %.*s is left out until its secrets can be resolved",
+                 config_hooks.plugin_name(p), STR_ARG(owner));
         return false;
     }
     *key = auth_key(a, p, *conf);
     return !str_is_none(*key);
 }
 
-int auths_build(struct arena *a, struct str owner, const json_t *plugins, const struct auth_use **out, unsigned *n, struct err *e)
+int auths_build(struct arena *a, struct str owner, const json_t *plugins,
+                const struct auth_use **out, unsigned *n, struct err *e)
 {
-    struct auth_use *v = json_object_size(plugins) > 0 ? ARENA_ARRAY(a, struct auth_use, json_object_size(plugins)) : NULL;
+    struct auth_use *v = json_object_size(plugins) > 0
+                             ? ARENA_ARRAY(a, struct auth_use, json_object_size(plugins))
+                             : NULL;
     const char *name;
     json_t *member;
 
     *n = 0;
     *out = v;
-    json_object_foreach((json_t *)plugins, name, member) {
+    json_object_foreach((json_t *)plugins, name, member)
+    {
         const struct plugin *p = config_hooks.plugin_find(str_c(name));
         const json_t *conf = member;
         struct auth_use *u = &v[*n];
@@ -235,47 +252,6 @@ int auths_build(struct arena *a, struct str owner, const json_t *plugins, const 
             return -1;
         }
         (*n)++;
-    }
-    return 0;
-}
-
-/* Is who somebody else than the credential of user (the consumer itself when credential is STR_NONE)? */
-static bool is_other(const struct identity *who, struct str user, struct str credential)
-{
-    struct str other = who->credential != NULL ? who->credential->credential_id : STR_NONE;
-
-    return !str_eq(who->consumer->username, user) || str_is_none(other) != str_is_none(credential) || !str_eq(other, credential);
-}
-
-static int duplicate(const char *plugin, const struct identity *who, struct err *e)
-{
-    if (who->credential != NULL) {
-        return err_set(e, "duplicate key of plugin %s found with credential: %.*s of consumer: %.*s", plugin,
-                       STR_ARG(who->credential->credential_id), STR_ARG(who->consumer->username));
-    }
-    return err_set(e, "duplicate key of plugin %s found with consumer: %.*s", plugin, STR_ARG(who->consumer->username));
-}
-
-int auths_check_unique(const struct check *c, struct str user, struct str credential)
-{
-    const char *name;
-    json_t *conf;
-
-    if (c->refs == NULL || c->refs->snapshot == NULL) {
-        return 0;
-    }
-    json_object_foreach(json_get(c->value, "plugins"), name, conf) {
-        const struct plugin *p = config_hooks.plugin_find(str_c(name));
-        const char *attr = config_hooks.plugin_is_auth(p) ? config_hooks.plugin_key_attr(p) : NULL;
-        struct str value = attr != NULL ? json_str(json_get(conf, attr)) : STR_NONE;
-        struct arena *a = arena_new(256);
-        struct str key = str_is_none(value) ? STR_NONE : secret_ref_text(a, value);
-        const struct identity *who = str_is_none(key) ? NULL : snapshot_identity(c->refs->snapshot, name, key);
-
-        arena_free(a);
-        if (who != NULL && is_other(who, user, credential)) {
-            return duplicate(name, who, c->e);
-        }
     }
     return 0;
 }

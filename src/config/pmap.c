@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pmap: a hash array mapped trie. A branch looks at four bits of the hash and keeps only the children it has; leaves sit as high as
- * their hash allows, so the depth is about log16 of the number of keys.
+ * pmap: a hash array mapped trie. A branch looks at four bits of the hash and keeps only the
+ * children it has; leaves sit as high as their hash allows, so the depth is about log16 of the
+ * number of keys.
  *
- * An update copies the branches on the way to one leaf and shares the rest. Keys with the same 64-bit hash hang in one chain: with a keyed hash that
- * does not happen by chance or on purpose, but it must not be wrong.
+ * An update copies the branches on the way to one leaf and shares the rest. Keys with the same
+ * 64-bit hash hang in one chain: with a keyed hash that does not happen by chance or on purpose,
+ * but it must not be wrong.
  */
 #include "config/pmap.h"
 
@@ -87,16 +89,22 @@ static void node_drop(struct node *n, const struct pmap_type *t)
 }
 
 /* Takes the caller's hold on next. */
-static struct leaf *leaf_new(const struct pmap_type *t, uint64_t hash, struct str key, void *value, struct leaf *next)
+static struct leaf *leaf_new(const struct pmap_type *t, uint64_t hash, struct str key, void *value,
+                             struct leaf *next)
 {
     struct leaf *l = mem_alloc(sizeof(*l));
 
-    *l = (struct leaf){.node = {.refs = 1, .is_leaf = true}, .hash = hash, .key = key, .value = value, .next = next};
+    *l = (struct leaf){.node = {.refs = 1, .is_leaf = true},
+                       .hash = hash,
+                       .key = key,
+                       .value = value,
+                       .next = next};
     t->hold(value);
     return l;
 }
 
-/* The chain l without key: what follows key is shared, what stands before is copied. NULL when nothing is left. */
+/* The chain l without key: what follows key is shared, what stands before is copied. NULL when
+ * nothing is left. */
 static struct leaf *chain_without(struct leaf *l, const struct pmap_type *t, struct str key)
 {
     if (l == NULL) {
@@ -118,7 +126,8 @@ static struct leaf *chain_find(struct leaf *l, struct str key)
 
 static struct branch *branch_new(uint16_t present)
 {
-    struct branch *b = mem_alloc(sizeof(*b) + sizeof(b->child[0]) * (size_t)__builtin_popcount(present));
+    struct branch *b =
+        mem_alloc(sizeof(*b) + sizeof(b->child[0]) * (size_t)__builtin_popcount(present));
 
     b->node = (struct node){.refs = 1, .present = present};
     return b;
@@ -159,7 +168,8 @@ static struct node *join(struct leaf *x, struct leaf *y, unsigned shift)
     return &b->node;
 }
 
-static struct node *leaf_put(struct leaf *old, const struct pmap_type *t, struct leaf *l, unsigned shift, bool *added)
+static struct node *leaf_put(struct leaf *old, const struct pmap_type *t, struct leaf *l,
+                             unsigned shift, bool *added)
 {
     if (old->hash != l->hash) {
         *added = true;
@@ -171,7 +181,8 @@ static struct node *leaf_put(struct leaf *old, const struct pmap_type *t, struct
 }
 
 /* A new node in place of n; takes the hold on l. */
-static struct node *node_put(struct node *n, const struct pmap_type *t, struct leaf *l, unsigned shift, bool *added)
+static struct node *node_put(struct node *n, const struct pmap_type *t, struct leaf *l,
+                             unsigned shift, bool *added)
 {
     if (n->is_leaf) {
         return leaf_put((struct leaf *)n, t, l, shift, added);
@@ -209,7 +220,8 @@ struct pmap *pmap_put(struct pmap *m, const struct pmap_type *t, struct str key,
 }
 
 /* The node without key, which is there. NULL when nothing is left. */
-static struct node *node_del(struct node *n, const struct pmap_type *t, uint64_t hash, struct str key, unsigned shift)
+static struct node *node_del(struct node *n, const struct pmap_type *t, uint64_t hash,
+                             struct str key, unsigned shift)
 {
     if (n->is_leaf) {
         struct leaf *rest = chain_without((struct leaf *)n, t, key);
@@ -284,7 +296,8 @@ size_t pmap_count(const struct pmap *m)
     return m != NULL ? m->n : 0;
 }
 
-static bool node_each(const struct node *n, bool (*fn)(struct str key, void *value, void *arg), void *arg)
+static bool node_each(const struct node *n, bool (*fn)(struct str key, void *value, void *arg),
+                      void *arg)
 {
     if (n->is_leaf) {
         for (const struct leaf *l = (const struct leaf *)n; l != NULL; l = l->next) {

@@ -9,8 +9,9 @@
 #include "config/resource_priv.h"
 #include "schema/jschema.h"
 
-/* Half of the routes fit one block. */
-enum { OBJECT_ARENA_BYTES = 896 };
+/* Sizes that let a usual object, with an inline upstream or with plugins, fit the first block of
+ * its arena. */
+enum { ARENA_PLAIN = 448, ARENA_UPSTREAM = 448, ARENA_PLUGIN = 256, ARENA_MAX = 4096 };
 
 static const struct resource_type *const types[K_COUNT] = {
     [K_ROUTE] = &route_type,
@@ -84,7 +85,8 @@ int resource_check_schema(enum object_kind k, const json_t *value, struct err *e
 
 /* ---- shared checks ---- */
 
-int check_reference(const struct check *c, enum object_kind k, const char *property, const char *what)
+int check_reference(const struct check *c, enum object_kind k, const char *property,
+                    const char *what)
 {
     const json_t *v = json_get(c->value, property);
 
@@ -94,7 +96,8 @@ int check_reference(const struct check *c, enum object_kind k, const char *prope
     struct arena *a = arena_new(256);
     struct str id = json_is_string(v) ? json_str(v) : json_text(a, v);
     if (!c->refs->exists(c->refs->arg, k, id)) {
-        err_set(c->e, "failed to fetch %s info by %s id [%.*s], response code: 404", what, what, STR_ARG(id));
+        err_set(c->e, "failed to fetch %s info by %s id [%.*s], response code: 404", what, what,
+                STR_ARG(id));
     }
     arena_free(a);
     return err_is_set(c->e) ? -1 : 0;
@@ -112,15 +115,19 @@ int check_no_lua(const struct check *c, const char *property)
     if (json_get(c->value, property) == NULL) {
         return 0;
     }
-    return err_set(c->e, "failed to load '%s' string: Lua is not available in this build", property);
+    return err_set(c->e, "failed to load '%s' string: Lua is not available in this build",
+                   property);
 }
 
 /* ---- shared parts of building ---- */
 
 const struct field timeout_fields[] = {
-    F_NUM(struct timeout_json, connect, .required = true, .min_excl = 0, .doc = "Seconds to connect."),
-    F_NUM(struct timeout_json, send, .required = true, .min_excl = 0, .doc = "Seconds between two writes."),
-    F_NUM(struct timeout_json, read, .required = true, .min_excl = 0, .doc = "Seconds between two reads."),
+    F_NUM(struct timeout_json, connect, .required = true, .min_excl = 0,
+          .doc = "Seconds to connect."),
+    F_NUM(struct timeout_json, send, .required = true, .min_excl = 0,
+          .doc = "Seconds between two writes."),
+    F_NUM(struct timeout_json, read, .required = true, .min_excl = 0,
+          .doc = "Seconds between two reads."),
     F_END,
 };
 
@@ -143,7 +150,8 @@ struct timeouts timeouts_of(const struct timeout_json *t)
     };
 }
 
-int build_inline_upstream(struct arena *a, const char *plural, struct str id, const json_t *value, const struct upstream_conf **out, struct err *e)
+int build_inline_upstream(struct arena *a, const char *plural, struct str id, const json_t *value,
+                          const struct upstream_conf **out, struct err *e)
 {
     const json_t *u = json_get(value, "upstream");
 
@@ -176,19 +184,22 @@ static void put_id(enum object_kind k, struct str id, json_t *value)
 static int check_type(const json_t *value, struct err *e)
 {
     static const char *const names[] = {
-        [JSON_STRING] = "string", [JSON_INTEGER] = "number", [JSON_REAL] = "number", [JSON_TRUE] = "boolean", [JSON_FALSE] = "boolean", [JSON_NULL] = "userdata",
+        [JSON_STRING] = "string", [JSON_INTEGER] = "number", [JSON_REAL] = "number",
+        [JSON_TRUE] = "boolean",  [JSON_FALSE] = "boolean",  [JSON_NULL] = "userdata",
     };
 
     if (json_is_object(value) || json_is_array(value)) {
         return 0;
     }
-    return err_set(e, "invalid configuration: wrong type: expected object, got %s", names[json_typeof(value)]);
+    return err_set(e, "invalid configuration: wrong type: expected object, got %s",
+                   names[json_typeof(value)]);
 }
 
 /* The private copy of a value on which the checks run. Lua does not tell [] from {}. */
 static json_t *copy_of(const json_t *value)
 {
-    return json_is_array(value) && json_array_size(value) == 0 ? json_object() : json_deep_copy(value);
+    return json_is_array(value) && json_array_size(value) == 0 ? json_object()
+                                                               : json_deep_copy(value);
 }
 
 static int check_all(enum object_kind k, const struct check *c)
@@ -204,7 +215,8 @@ static int check_all(enum object_kind k, const struct check *c)
     return t->after != NULL ? t->after(c) : 0;
 }
 
-int resource_check(enum object_kind k, struct str id, const json_t *value, const struct resource_refs *refs, struct err *e)
+int resource_check(enum object_kind k, struct str id, const json_t *value,
+                   const struct resource_refs *refs, struct err *e)
 {
     struct check c = {.id = id, .value = copy_of(value), .refs = refs, .e = e};
 
@@ -214,10 +226,18 @@ int resource_check(enum object_kind k, struct str id, const json_t *value, const
     return rc;
 }
 
+static size_t arena_size(const json_t *json)
+{
+    const size_t n = ARENA_PLAIN + (json_get(json, "upstream") != NULL ? ARENA_UPSTREAM : 0) +
+                     ARENA_PLUGIN * json_object_size(json_get(json, "plugins"));
+
+    return n < ARENA_MAX ? n : ARENA_MAX;
+}
+
 /* The object from its checked JSON, whose reference it takes. */
 static struct object *build(enum object_kind k, struct str id, json_t *json, struct err *e)
 {
-    struct arena *a = arena_new(OBJECT_ARENA_BYTES);
+    struct arena *a = arena_new(arena_size(json));
     struct str own = arena_str(a, id);
     struct object *o = types[k]->build(a, own, json, e);
 
@@ -235,7 +255,8 @@ static struct object *build(enum object_kind k, struct str id, json_t *json, str
     return o;
 }
 
-struct object *object_new(enum object_kind k, struct str id, const json_t *value, int64_t created_index, int64_t modified_index, struct err *e)
+struct object *object_new(enum object_kind k, struct str id, const json_t *value,
+                          int64_t created_index, int64_t modified_index, struct err *e)
 {
     struct check c = {.id = id, .value = copy_of(value), .e = e};
 

@@ -9,17 +9,14 @@
 /* The reference's JSON Schema of a kind, generated from the field table (borrowed, process lifetime). NULL for plugin_metadata, where each plugin has its own. */
 const json_t *resource_schema(enum object_kind k);
 
-struct snapshot;
 /* Does an object exist? For reference checks; NULL in resource_check() skips them. */
 struct resource_refs {
     bool (*exists)(void *arg, enum object_kind k, struct str id);
     void *arg;
-    /* Where to look for the same auth key in another consumer and the same plugin in another global rule; NULL skips these two checks. */
-    const struct snapshot *snapshot;
 };
 /*
  * The full check of a value to be stored under id: forbidden combinations, JSON Schema (defaults are filled into a private copy, not into value), plugins with their own
- * checks, vars, upstream rules, references. 0, or -1 with the whole `error_msg` text in e (prefixes included), as the reference words it.
+ * checks, vars, upstream rules, references (what may be there only once, auth keys and plugins of global rules, is the Admin API's business). 0, or -1 with the whole `error_msg` text in e (prefixes included), as the reference words it.
  */
 int resource_check(enum object_kind k, struct str id, const json_t *value, const struct resource_refs *refs, struct err *e);
 /* Only the JSON Schema: for /schema/validate. No prefix. */

@@ -13,6 +13,7 @@ struct route_json {
     struct opt_bool enable_websocket;
 };
 
+/* clang-format off */
 #define ADDRESS_SCHEMA                                                                             \
     JSON({"type": "string", "anyOf": [                                                             \
         {"title": "IPv4", "type": "string", "format": "ipv4"},                                     \
@@ -22,8 +23,10 @@ struct route_json {
         {"title": "IPv6/CIDR", "type": "string", "pattern":                                        \
             "^([a-fA-F0-9]{0,4}:){1,8}(:[a-fA-F0-9]{0,4}){0,8}([a-fA-F0-9]{0,4})?/[0-9]{1,3}$"}    \
     ]})
+/* clang-format on */
 
-static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE", NULL};
+static const char *const methods[] = {"GET",     "POST",    "PUT",   "DELETE", "PATCH", "HEAD",
+                                      "OPTIONS", "CONNECT", "TRACE", "PURGE",  NULL};
 
 static const struct field route_fields[] = {
     FIELD_ID,
@@ -31,31 +34,46 @@ static const struct field route_fields[] = {
     FIELD_DESC,
     FIELD_LABELS,
     F_STR(struct route_json, name, .min_len = 1, .max_len = 256, .doc = "For people."),
-    F_STR(struct route_json, uri, .min_len = 1, .max_len = 4096, .doc = "Path; ends in * for a prefix."),
-    F_ARR(struct route_json, uris, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1, .unique = true, .doc = "Several paths."),
+    F_STR(struct route_json, uri, .min_len = 1, .max_len = 4096,
+          .doc = "Path; ends in * for a prefix."),
+    F_ARR(struct route_json, uris, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1,
+          .unique = true, .doc = "Several paths."),
     F_STR(struct route_json, host, .pattern = HOST_PATTERN, .doc = "Host name; may begin with *."),
-    F_ARR(struct route_json, hosts, .item = &(const struct field){F_ITEM(FK_STR, .pattern = HOST_PATTERN)}, .min_len = 1, .unique = true,
-          .doc = "Several host names."),
-    F_STR(struct route_json, remote_addr, .raw = ADDRESS_SCHEMA, .doc = "Address or block of the client."),
-    F_ARR(struct route_json, remote_addrs, .item = &(const struct field){F_ITEM(FK_STR, .raw = ADDRESS_SCHEMA)}, .min_len = 1, .unique = true,
-          .doc = "Several addresses or blocks."),
-    F_ARR(struct route_json, methods, .item = &(const struct field){F_ITEM(FK_STR, .choices = methods)}, .unique = true,
+    F_ARR(struct route_json, hosts,
+          .item = &(const struct field){F_ITEM(FK_STR, .pattern = HOST_PATTERN)}, .min_len = 1,
+          .unique = true, .doc = "Several host names."),
+    F_STR(struct route_json, remote_addr, .raw = ADDRESS_SCHEMA,
+          .doc = "Address or block of the client."),
+    F_ARR(struct route_json, remote_addrs,
+          .item = &(const struct field){F_ITEM(FK_STR, .raw = ADDRESS_SCHEMA)}, .min_len = 1,
+          .unique = true, .doc = "Several addresses or blocks."),
+    F_ARR(struct route_json, methods,
+          .item = &(const struct field){F_ITEM(FK_STR, .choices = methods)}, .unique = true,
           .doc = "Methods; all when empty."),
-    F_INT(struct route_json, priority, .def = "0", .doc = "Among routes with the same path the higher one is tried first."),
-    F_JSON(struct route_json, vars, .raw = JSON({"type": "array"}), .doc = "Expression over variables."),
-    F_ONLY("filter_func", .raw = JSON({"type": "string", "minLength": 10, "pattern": "^function"}), .doc = "Lua function that matches."),
-    F_ONLY("script", .raw = JSON({"type": "string", "minLength": 10, "maxLength": 102400}), .doc = "Lua instead of plugins."),
+    F_INT(struct route_json, priority, .def = "0",
+          .doc = "Among routes with the same path the higher one is tried first."),
+    F_JSON(struct route_json, vars, .raw = JSON({"type" : "array"}),
+           .doc = "Expression over variables."),
+    F_ONLY("filter_func",
+           .raw = JSON({"type" : "string", "minLength" : 10, "pattern" : "^function"}),
+           .doc = "Lua function that matches."),
+    F_ONLY("script", .raw = JSON({"type" : "string", "minLength" : 10, "maxLength" : 102400}),
+           .doc = "Lua instead of plugins."),
     F_ONLY("script_id", .raw = ID_SCHEMA, .doc = "Mark of tools that write scripts."),
     F_JSON(struct route_json, plugins, .raw = PLUGINS_SCHEMA, .doc = "Plugins by name."),
-    F_STR(struct route_json, plugin_config_id, .raw = ID_SCHEMA, .doc = "Plugin config to take plugins from."),
+    F_STR(struct route_json, plugin_config_id, .raw = ID_SCHEMA,
+          .doc = "Plugin config to take plugins from."),
     F_STR(struct route_json, service_id, .raw = ID_SCHEMA, .doc = "Service this route belongs to."),
     F_STR(struct route_json, upstream_id, .raw = ID_SCHEMA, .doc = "Upstream requests go to."),
-    F_OBJ(struct route_json, timeout, timeout_fields, .present = offsetof(struct route_json, has_timeout),
+    F_OBJ(struct route_json, timeout, timeout_fields,
+          .present = offsetof(struct route_json, has_timeout),
           .doc = "Seconds to connect, send and read; before those of the upstream."),
     F_BOOL(struct route_json, enable_websocket, .doc = "Let clients upgrade to WebSocket."),
-    F_INT(struct route_json, status, .def = "1", .extra = JSON({"enum": [1, 0]}), .doc = "0 switches the route off."),
+    F_INT(struct route_json, status, .def = "1", .extra = JSON({"enum" : [ 1, 0 ]}),
+          .doc = "0 switches the route off."),
     F_END,
 };
+/* clang-format off */
 #define ROUTE_EXTRA                                                                                \
     JSON({"allOf": [                                                                               \
         {"oneOf": [{"required": ["uri"]}, {"required": ["uris"]}]},                                \
@@ -70,6 +88,7 @@ static const struct field route_fields[] = {
         {"required": ["upstream_id", "uris"]}, {"required": ["service_id", "uris"]},               \
         {"required": ["script", "uri"]}, {"required": ["script", "uris"]}                          \
     ], "not": {"anyOf": [{"required": ["script", "plugins"]}, {"required": ["script", "plugin_config_id"]}]}})
+/* clang-format on */
 
 static int route_before(const struct check *c)
 {
@@ -97,17 +116,20 @@ static int check_vars(const struct check *c)
 
 static int route_after(const struct check *c)
 {
-    if (check_inline_upstream(c) != 0 || check_reference(c, K_UPSTREAM, "upstream_id", "upstream") != 0 ||
+    if (check_inline_upstream(c) != 0 ||
+        check_reference(c, K_UPSTREAM, "upstream_id", "upstream") != 0 ||
         check_reference(c, K_SERVICE, "service_id", "service") != 0 ||
         check_reference(c, K_PLUGIN_CONFIG, "plugin_config_id", "plugin config") != 0 ||
-        plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e) != 0 || check_vars(c) != 0) {
+        plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e) != 0 ||
+        check_vars(c) != 0) {
         return -1;
     }
     return check_no_lua(c, "filter_func") != 0 || check_no_lua(c, "script") != 0 ? -1 : 0;
 }
 
 /* `one` or the `many` of a property that has both forms, as an array. */
-static const struct str *texts_of(struct arena *a, struct str one, const struct arr *many, unsigned *n)
+static const struct str *texts_of(struct arena *a, struct str one, const struct arr *many,
+                                  unsigned *n)
 {
     if (str_is_none(one)) {
         *n = (unsigned)many->n;
@@ -130,7 +152,8 @@ static void hosts_build(struct arena *a, const struct route_json *j, struct rout
     r->hosts = v;
 }
 
-static int addresses_build(struct arena *a, const struct route_json *j, struct route *r, struct err *e)
+static int addresses_build(struct arena *a, const struct route_json *j, struct route *r,
+                           struct err *e)
 {
     const struct str *given = texts_of(a, j->remote_addr, &j->remote_addrs, &r->n_remote_addrs);
     struct cidr *v = r->n_remote_addrs > 0 ? ARENA_ARRAY(a, struct cidr, r->n_remote_addrs) : NULL;
@@ -156,7 +179,8 @@ static uint32_t methods_build(const struct arr *names)
 }
 
 /* What may fail. */
-static int route_compile(struct arena *a, struct str id, const json_t *value, const struct route_json *j, struct route *r, struct err *e)
+static int route_compile(struct arena *a, struct str id, const json_t *value,
+                         const struct route_json *j, struct route *r, struct err *e)
 {
     if (json_array_size(j->vars) > 0) {
         r->vars = expr_new(a, j->vars, e);
@@ -164,13 +188,15 @@ static int route_compile(struct arena *a, struct str id, const json_t *value, co
             return -1;
         }
     }
-    if (addresses_build(a, j, r, e) != 0 || plugins_build(a, j->plugins, PLUGINS_OF_TRAFFIC, &r->plugins, e) != 0) {
+    if (addresses_build(a, j, r, e) != 0 ||
+        plugins_build(a, j->plugins, PLUGINS_OF_TRAFFIC, &r->plugins, e) != 0) {
         return -1;
     }
     return build_inline_upstream(a, "routes", id, value, &r->upstream, e);
 }
 
-static struct object *route_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *route_build(struct arena *a, struct str id, const json_t *value,
+                                  struct err *e)
 {
     struct route *r = ARENA_NEW(a, struct route);
     struct route_json j = {0};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secret_ref: strings of a plugin conf that stand for a secret: $env://NAME, $env://NAME/key (runtime.md section 10).
+ * secret_ref: strings of a plugin conf that stand for a secret: $env://NAME, $env://NAME/key
+ * (runtime.md section 10).
  *
- * Resolved once, when the object is built. $secret:// names a secret manager, and none is built: the text stays and the log says so.
+ * Resolved once, when the object is built. $secret:// names a secret manager, and none is built:
+ * the text stays and the log says so.
  */
 #include "base/log.h"
 #include "config/resource_priv.h"
@@ -61,12 +63,14 @@ static bool has_refs(const json_t *v)
     if (json_is_string(v)) {
         return is_env(json_str(v)) || is_manager(json_str(v));
     }
-    json_object_foreach((json_t *)v, key, member) {
+    json_object_foreach((json_t *)v, key, member)
+    {
         if (has_refs(member)) {
             return true;
         }
     }
-    json_array_foreach(v, i, member) {
+    json_array_foreach(v, i, member)
+    {
         if (has_refs(member)) {
             return true;
         }
@@ -85,17 +89,20 @@ static void resolve(struct arena *a, json_t *v, bool *unresolved)
 
         if (str_is_none(s)) {
             LOG_RATE(ERROR, "cannot resolve the secret reference %s: %s", json_string_value(v),
-                     is_manager(json_str(v)) ? "this build has no secret managers" : "no such environment variable or key");
+                     is_manager(json_str(v)) ? "this build has no secret managers"
+                                             : "no such environment variable or key");
             *unresolved = true;
         } else if (s.p != json_string_value(v)) {
             json_string_setn(v, s.p, s.n);
         }
         return;
     }
-    json_object_foreach(v, key, member) {
+    json_object_foreach(v, key, member)
+    {
         resolve(a, member, unresolved);
     }
-    json_array_foreach(v, i, member) {
+    json_array_foreach(v, i, member)
+    {
         resolve(a, member, unresolved);
     }
 }

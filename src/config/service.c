@@ -16,18 +16,21 @@ static const struct field service_fields[] = {
     FIELD_DESC,
     FIELD_LABELS,
     F_STR(struct service_json, name, .min_len = 1, .max_len = 256, .doc = "For people."),
-    F_ARR(struct service_json, hosts, .item = &(const struct field){F_ITEM(FK_STR, .pattern = HOST_PATTERN)}, .min_len = 1, .unique = true,
-          .doc = "Host names of the routes that have none."),
+    F_ARR(struct service_json, hosts,
+          .item = &(const struct field){F_ITEM(FK_STR, .pattern = HOST_PATTERN)}, .min_len = 1,
+          .unique = true, .doc = "Host names of the routes that have none."),
     F_JSON(struct service_json, plugins, .raw = PLUGINS_SCHEMA, .doc = "Plugins by name."),
     F_STR(struct service_json, upstream_id, .raw = ID_SCHEMA, .doc = "Upstream requests go to."),
-    F_ONLY("script", .raw = JSON({"type": "string", "minLength": 10, "maxLength": 102400}), .doc = "Lua instead of plugins."),
+    F_ONLY("script", .raw = JSON({"type" : "string", "minLength" : 10, "maxLength" : 102400}),
+           .doc = "Lua instead of plugins."),
     F_BOOL(struct service_json, enable_websocket, .doc = "Let clients upgrade to WebSocket."),
     F_END,
 };
 
 static int service_after(const struct check *c)
 {
-    if (check_inline_upstream(c) != 0 || check_reference(c, K_UPSTREAM, "upstream_id", "upstream") != 0 ||
+    if (check_inline_upstream(c) != 0 ||
+        check_reference(c, K_UPSTREAM, "upstream_id", "upstream") != 0 ||
         plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e) != 0) {
         return -1;
     }
@@ -41,7 +44,8 @@ static void service_let_hosts_go(void *arg)
     hosts_drop(s->hosts_owner);
 }
 
-static struct object *service_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *service_build(struct arena *a, struct str id, const json_t *value,
+                                    struct err *e)
 {
     struct service *s = ARENA_NEW(a, struct service);
     struct service_json j = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * settings: config.yaml from text to struct: YAML, variables of the environment, names (an unknown one is an error that offers the nearest), defaults, values.
+ * settings: config.yaml from text to struct: YAML, variables of the environment, names (an unknown
+ * one is an error that offers the nearest), defaults, values.
  */
 #include "config/settings.h"
 
@@ -51,7 +52,8 @@ int reader_bad(const struct reader *r, const char *path, const char *what, const
     struct str text = got != NULL ? json_text(r->s->arena, got) : STR("nothing");
     const bool is_long = text.n > 60;
 
-    return err_set(r->e, "%s: expected %s, got %.*s%s", path, what, STR_ARG(str_head(text, 60)), is_long ? "..." : "");
+    return err_set(r->e, "%s: expected %s, got %.*s%s", path, what, STR_ARG(str_head(text, 60)),
+                   is_long ? "..." : "");
 }
 
 /* ---- names ---- */
@@ -91,7 +93,8 @@ static unsigned distance(struct str a, struct str b)
 
         row[0] = i;
         for (unsigned k = 1; k <= b.n; k++) {
-            const unsigned replaced = diagonal + (a.p[i - 1] != b.p[k - 1]), shorter = row[k] + 1, longer = row[k - 1] + 1;
+            const unsigned replaced = diagonal + (a.p[i - 1] != b.p[k - 1]), shorter = row[k] + 1,
+                           longer = row[k - 1] + 1;
 
             diagonal = row[k];
             row[k] = replaced < shorter ? replaced : shorter;
@@ -101,7 +104,8 @@ static unsigned distance(struct str a, struct str b)
     return row[b.n];
 }
 
-/* The part of an option's path that stands where the last part of path does; STR_NONE when it is in another section. */
+/* The part of an option's path that stands where the last part of path does; STR_NONE when it is in
+ * another section. */
 static struct str sibling(const struct option *o, struct str path)
 {
     const struct str section = str_head(path, (size_t)(str_rindex(path, '.') + 1));
@@ -110,7 +114,8 @@ static struct str sibling(const struct option *o, struct str path)
     return str_starts(str_c(o->path), section) && str_split(&rest, '.', &part) ? part : STR_NONE;
 }
 
-/* What the author of path may have meant: a name like it in the same section, else the same name elsewhere. */
+/* What the author of path may have meant: a name like it in the same section, else the same name
+ * elsewhere. */
 static bool nearest(struct str path, char out[PATH_MAX_BYTES])
 {
     const struct str last = str_skip(path, (size_t)(str_rindex(path, '.') + 1));
@@ -124,7 +129,8 @@ static bool nearest(struct str path, char out[PATH_MAX_BYTES])
         if (d < best) {
             best = d;
             found = true;
-            snprintf(out, PATH_MAX_BYTES, "%.*s%.*s", (int)(path.n - last.n), path.p, STR_ARG(name));
+            snprintf(out, PATH_MAX_BYTES, "%.*s%.*s", (int)(path.n - last.n), path.p,
+                     STR_ARG(name));
         }
     }
     for (size_t i = 0; i < settings_n_options && !found; i++) {
@@ -151,7 +157,9 @@ static int unknown(const struct reader *r, struct str path)
 /* A value that leaves a feature off, which is what happens anyway. */
 static bool is_off(const json_t *v)
 {
-    return json_is_null(v) || json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0) || (json_is_object(v) && json_object_size(v) == 0) ||
+    return json_is_null(v) || json_is_false(v) ||
+           (json_is_string(v) && json_string_length(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0) ||
            (json_is_array(v) && json_array_size(v) == 0);
 }
 
@@ -188,9 +196,11 @@ static int check_names(const struct reader *r, const json_t *section, struct str
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)section, key, v) {
+    json_object_foreach((json_t *)section, key, v)
+    {
         char path[PATH_MAX_BYTES];
-        const int n = snprintf(path, sizeof(path), "%.*s%s%s", STR_ARG(prefix), prefix.n > 0 ? "." : "", key);
+        const int n =
+            snprintf(path, sizeof(path), "%.*s%s%s", STR_ARG(prefix), prefix.n > 0 ? "." : "", key);
 
         if (n >= (int)sizeof(path)) {
             return err_set(r->e, "unknown option %.60s...", path);
@@ -230,7 +240,8 @@ static void merge_defaults(json_t *v, const json_t *from)
     const char *key;
     json_t *def;
 
-    json_object_foreach((json_t *)from, key, def) {
+    json_object_foreach((json_t *)from, key, def)
+    {
         json_t *own = json_get(v, key);
 
         if (own == NULL) {
@@ -241,7 +252,8 @@ static void merge_defaults(json_t *v, const json_t *from)
     }
 }
 
-/* An explicit null of a list means that there is none; of anything else that the author left it out. */
+/* An explicit null of a list means that there is none; of anything else that the author left it
+ * out. */
 static bool is_taken_away(json_t *root, const struct option *o)
 {
     struct str rest = str_c(o->path), part;
@@ -283,7 +295,8 @@ static int in_limits(const struct reader *r, const struct option *o, const json_
     if (o->max == 0 || (n >= o->min && n <= o->max)) {
         return 0;
     }
-    snprintf(what, sizeof(what), "%lld to %lld%s", (long long)o->min, (long long)o->max, o->kind == OPT_MS ? " milliseconds" : "");
+    snprintf(what, sizeof(what), "%lld to %lld%s", (long long)o->min, (long long)o->max,
+             o->kind == OPT_MS ? " milliseconds" : "");
     return reader_bad(r, o->path, what, v);
 }
 
@@ -361,7 +374,8 @@ static int read_text(const struct reader *r, const struct option *o, const json_
         return -1;
     }
     if (o->offset != NO_MEMBER) {
-        *MEMBER(r, o, struct str) = arena_str(r->s->arena, json_is_string(v) ? json_str(v) : json_text(r->s->arena, v));
+        *MEMBER(r, o, struct str) =
+            arena_str(r->s->arena, json_is_string(v) ? json_str(v) : json_text(r->s->arena, v));
     }
     return 0;
 }
@@ -375,7 +389,8 @@ static int read_cidrs(const struct reader *r, const struct option *o, const json
     if (!json_is_array(list) && !is_off(list)) {
         return reader_bad(r, o->path, "a list of addresses", list);
     }
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (!json_is_string(v) || !cidr_parse(json_str(v), &blocks[i])) {
             return reader_bad(r, o->path, "addresses or blocks", v);
         }
@@ -394,7 +409,8 @@ static int read_texts(const struct reader *r, const struct option *o, const json
     if (!json_is_array(list) && !is_off(list)) {
         return reader_bad(r, o->path, "a list", list);
     }
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (!json_is_string(v)) {
             return reader_bad(r, o->path, "text", v);
         }

@@ -2,7 +2,8 @@
 /*
  * settings_env: ${{VAR}} and ${{VAR:=default}} in the strings and keys of a file.
  *
- * A string that was substituted and then reads as a whole as true, false or a number becomes one. Only a number in its one usual spelling does: a key such as 007 or 1e5 stays the text it is.
+ * A string that was substituted and then reads as a whole as true, false or a number becomes one.
+ * Only a number in its one usual spelling does: a key such as 007 or 1e5 stays the text it is.
  */
 #include "base/buf.h"
 #include "config/settings_priv.h"
@@ -35,7 +36,8 @@ static bool is_name(struct str s)
     return s.n > 0;
 }
 
-/* What stands between the braces, into out. 1: replaced, 0: it is no variable, -1: the variable is not set. */
+/* What stands between the braces, into out. 1: replaced, 0: it is no variable, -1: the variable is
+ * not set. */
 static int expand_one(struct str inside, struct buf *out, struct err *e)
 {
     const ptrdiff_t assign = str_find(inside, STR(":="));
@@ -49,7 +51,8 @@ static int expand_one(struct str inside, struct buf *out, struct err *e)
     text[name.n] = 0;
     const char *value = getenv(text);
     if (value == NULL && assign < 0) {
-        return err_set(e, "failed to handle configuration: can't find environment variable %s", text);
+        return err_set(e, "failed to handle configuration: can't find environment variable %s",
+                       text);
     }
     buf_add(out, value != NULL ? str_c(value) : trim(str_skip(inside, (size_t)assign + 2)));
     return 1;
@@ -81,7 +84,8 @@ static int expand(struct str s, struct buf *out, struct err *e)
         replaced += rc;
         s = str_skip(s, end);
     }
-    return out->overflow ? err_set(e, "failed to handle configuration: a string grew too long") : replaced;
+    return out->overflow ? err_set(e, "failed to handle configuration: a string grew too long")
+                         : replaced;
 }
 
 static json_t *typed(struct str s)
@@ -93,10 +97,12 @@ static json_t *typed(struct str s)
     if (str_eq(s, STR("true")) || str_eq(s, STR("false"))) {
         return json_boolean(s.n == 4);
     }
-    if (str_to_i64(s, &i) && str_eq(str_of(text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)i)), s)) {
+    if (str_to_i64(s, &i) &&
+        str_eq(str_of(text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)i)), s)) {
         return json_integer(i);
     }
-    if (str_to_number(s, &d) && str_eq(str_of(text, (size_t)snprintf(text, sizeof(text), "%.14g", d)), s)) {
+    if (str_to_number(s, &d) &&
+        str_eq(str_of(text, (size_t)snprintf(text, sizeof(text), "%.14g", d)), s)) {
         return json_real(d);
     }
     return json_stringn(s.p, s.n);
@@ -126,7 +132,8 @@ static json_t *substitute_array(json_t *v, struct err *e)
     json_t *out = json_array(), *item;
     size_t i;
 
-    json_array_foreach(v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         json_t *one = env_substitute(json_incref(item), e);
 
         if (one == NULL) {
@@ -146,10 +153,13 @@ static int substitute_pair(json_t *out, const char *key, json_t *value, struct e
     json_t *one = NULL;
     int rc = -1;
 
-    if (expand(str_c(key), &name, e) >= 0 && (one = env_substitute(json_incref(value), e)) != NULL) {
+    if (expand(str_c(key), &name, e) >= 0 &&
+        (one = env_substitute(json_incref(value), e)) != NULL) {
         struct str n = buf_str(&name);
 
-        rc = json_object_getn(out, n.p, n.n) != NULL ? err_set(e, "the key \"%.*s\" is there twice", STR_ARG(n)) : 0;
+        rc = json_object_getn(out, n.p, n.n) != NULL
+                 ? err_set(e, "the key \"%.*s\" is there twice", STR_ARG(n))
+                 : 0;
         if (rc == 0 && json_object_setn(out, n.p, n.n, one) != 0) {
             rc = err_set(e, "failed to handle configuration: an environment variable is not UTF-8");
         }
@@ -164,7 +174,8 @@ static json_t *substitute_object(json_t *v, struct err *e)
     json_t *out = json_object(), *value;
     const char *key;
 
-    json_object_foreach(v, key, value) {
+    json_object_foreach(v, key, value)
+    {
         if (substitute_pair(out, key, value, e) != 0) {
             json_decref(out);
             out = NULL;

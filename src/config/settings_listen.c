@@ -4,7 +4,8 @@
 
 enum { LISTENERS_MAX = 64 };
 
-static int add(const struct reader *r, const char *path, struct listen_addr *l, struct str ip, const json_t *port)
+static int add(const struct reader *r, const char *path, struct listen_addr *l, struct str ip,
+               const json_t *port)
 {
     int64_t n;
 
@@ -23,7 +24,8 @@ struct listeners {
 };
 
 /* One entry: an address, or all of them when ip is STR_NONE. */
-static int add_proxy(const struct reader *r, struct listeners *out, const char *path, struct str ip, const json_t *port, bool proxy_protocol)
+static int add_proxy(const struct reader *r, struct listeners *out, const char *path, struct str ip,
+                     const json_t *port, bool proxy_protocol)
 {
     const bool all = str_is_none(ip);
 
@@ -48,9 +50,12 @@ static int check_node_keys(const struct reader *r, const json_t *node)
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)node, key, v) {
+    json_object_foreach((json_t *)node, key, v)
+    {
         if (strcmp(key, "enable_http2") == 0) {
-            return err_set(r->e, "%s: enable_http2 for one port is not supported; see apisix.enable_http2", path);
+            return err_set(
+                r->e, "%s: enable_http2 for one port is not supported; see apisix.enable_http2",
+                path);
         }
         if (strcmp(key, "ip") != 0 && strcmp(key, "port") != 0) {
             return err_set(r->e, "%s: unknown option %s; expected ip and port", path, key);
@@ -78,19 +83,22 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
 
 static int read_nodes(const struct reader *r)
 {
-    const json_t *v = reader_get(r, "apisix.node_listen"), *port = reader_get(r, "apisix.proxy_protocol.listen_http_port"), *item;
+    const json_t *v = reader_get(r, "apisix.node_listen"),
+                 *port = reader_get(r, "apisix.proxy_protocol.listen_http_port"), *item;
     struct listeners out = {.v = ARENA_ARRAY(r->s->arena, struct listen_addr, LISTENERS_MAX)};
     size_t i;
 
     if (!json_is_array(v) && add_node(r, &out, v) != 0) {
         return -1;
     }
-    json_array_foreach(v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         if (add_node(r, &out, item) != 0) {
             return -1;
         }
     }
-    if (port != NULL && add_proxy(r, &out, "apisix.proxy_protocol.listen_http_port", STR_NONE, port, true) != 0) {
+    if (port != NULL &&
+        add_proxy(r, &out, "apisix.proxy_protocol.listen_http_port", STR_NONE, port, true) != 0) {
         return -1;
     }
     if (out.n == 0) {
@@ -102,11 +110,13 @@ static int read_nodes(const struct reader *r)
 }
 
 /* An address in two options, with defaults for a section that names one of them. */
-static int read_pair(const struct reader *r, struct listen_addr *l, const char *ip_path, const char *port_path, const char *ip, int port)
+static int read_pair(const struct reader *r, struct listen_addr *l, const char *ip_path,
+                     const char *port_path, const char *ip, int port)
 {
     const json_t *given_ip = reader_get(r, ip_path), *given_port = reader_get(r, port_path);
     json_t *usual = json_integer(port);
-    const int rc = add(r, ip_path, l, given_ip != NULL ? json_str(given_ip) : str_c(ip), given_port != NULL ? given_port : usual);
+    const int rc = add(r, ip_path, l, given_ip != NULL ? json_str(given_ip) : str_c(ip),
+                       given_port != NULL ? given_port : usual);
 
     json_decref(usual);
     return rc;
@@ -131,7 +141,8 @@ static int read_prometheus(const struct reader *r)
     if (!on || !is_enabled(r->s, STR("prometheus"))) {
         return 0;
     }
-    return read_pair(r, &r->s->prometheus, "plugin_attr.prometheus.export_addr.ip", "plugin_attr.prometheus.export_addr.port", "127.0.0.1", 9091);
+    return read_pair(r, &r->s->prometheus, "plugin_attr.prometheus.export_addr.ip",
+                     "plugin_attr.prometheus.export_addr.port", "127.0.0.1", 9091);
 }
 
 int settings_read_listeners(const struct reader *r)
@@ -141,13 +152,18 @@ int settings_read_listeners(const struct reader *r)
     if (read_nodes(r) != 0) {
         return -1;
     }
-    if (s->enable_admin && read_pair(r, &s->admin, "deployment.admin.admin_listen.ip", "deployment.admin.admin_listen.port", "127.0.0.1", 9180) != 0) {
+    if (s->enable_admin &&
+        read_pair(r, &s->admin, "deployment.admin.admin_listen.ip",
+                  "deployment.admin.admin_listen.port", "127.0.0.1", 9180) != 0) {
         return -1;
     }
-    if (s->enable_control && read_pair(r, &s->control, "apisix.control.ip", "apisix.control.port", "127.0.0.1", 9090) != 0) {
+    if (s->enable_control && read_pair(r, &s->control, "apisix.control.ip", "apisix.control.port",
+                                       "127.0.0.1", 9090) != 0) {
         return -1;
     }
-    if ((reader_get(r, "apisix.status") != NULL) && read_pair(r, &s->status, "apisix.status.ip", "apisix.status.port", "127.0.0.1", 7085) != 0) {
+    if ((reader_get(r, "apisix.status") != NULL) &&
+        read_pair(r, &s->status, "apisix.status.ip", "apisix.status.port", "127.0.0.1", 7085) !=
+            0) {
         return -1;
     }
     return read_prometheus(r);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * settings_priv: the parts settings are read with. The table of options is the only list of what config.yaml may hold: it knows defaults, limits, and
- * what is not supported.
+ * settings_priv: the parts settings are read with. The table of options is the only list of what
+ * config.yaml may hold: it knows defaults, limits, and what is not supported.
  */
 #include "config/settings.h"
 
 /* ---- text to JSON ---- */
-/* A YAML document (1.2 core schema) as JSON, a new reference; an empty one is null. Bounded in depth and size, aliases counted each time they are used; duplicate
- * keys, several documents and unknown tags are errors ("line N: ..."). */
+/* A YAML document (1.2 core schema) as JSON, a new reference; an empty one is null. Bounded in
+ * depth and size, aliases counted each time they are used; duplicate keys, several documents and
+ * unknown tags are errors ("line N: ..."). */
 json_t *yaml_parse(struct str text, struct err *e);
-/* v with ${{VAR}} and ${{VAR:=default}} replaced in its strings and keys; takes the reference of v and returns one. NULL with e set. */
+/* v with ${{VAR}} and ${{VAR:=default}} replaced in its strings and keys; takes the reference of v
+ * and returns one. NULL with e set. */
 json_t *env_substitute(json_t *v, struct err *e);
 
 /* ---- values ---- */
@@ -22,7 +24,8 @@ bool parse_size(const json_t *v, int64_t *bytes);
 bool parse_bool(const json_t *v, bool *out);
 /* An integer, or its text. */
 bool parse_integer(const json_t *v, int64_t *out);
-/* The CPUs this process may use: its affinity, bounded by the CPU quota of its control group. At least 1. */
+/* The CPUs this process may use: its affinity, bounded by the CPU quota of its control group. At
+ * least 1. */
 unsigned cpus_usable(void);
 
 /* ---- options ---- */
@@ -46,11 +49,11 @@ enum option_kind {
 struct option {
     const char *path;
     enum option_kind kind;
-    size_t offset, count;  /* members of struct settings, NO_MEMBER; count: of the number of items */
-    const char *def;       /* JSON text; NULL: none */
-    int64_t min, max;      /* OPT_INT, OPT_UINT, OPT_MS, OPT_SIZE; max 0: no limits */
+    size_t offset, count; /* members of struct settings, NO_MEMBER; count: of the number of items */
+    const char *def;      /* JSON text; NULL: none */
+    int64_t min, max;     /* OPT_INT, OPT_UINT, OPT_MS, OPT_SIZE; max 0: no limits */
     const char *const *choices; /* OPT_STR; NULL: any */
-    const char *note;      /* OPT_WARN, OPT_REFUSE, and beside choices */
+    const char *note;           /* OPT_WARN, OPT_REFUSE, and beside choices */
 };
 extern const struct option settings_options[];
 extern const size_t settings_n_options;
@@ -63,9 +66,11 @@ struct reader {
 };
 /* The value at a dotted path of the merged file, NULL when absent or null. */
 const json_t *reader_get(const struct reader *r, const char *path);
-void reader_warn(const struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void reader_warn(const struct reader *r, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* `PATH: expected WHAT, got VALUE`; -1. */
 int reader_bad(const struct reader *r, const char *path, const char *what, const json_t *got);
-/* All that is more than one value in one member, once the simple ones are read. 0 or -1 with e set. */
+/* All that is more than one value in one member, once the simple ones are read. 0 or -1 with e set.
+ */
 int settings_read_listeners(const struct reader *r);
 int settings_read_rest(const struct reader *r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* settings_rest: the options that are more than one value in one member: lists in several forms, keys, and what follows from several options. */
+/* settings_rest: the options that are more than one value in one member: lists in several forms,
+ * keys, and what follows from several options. */
 #include "base/log.h"
 #include "config/settings_priv.h"
 
@@ -15,7 +16,8 @@ static struct str text_at(const struct reader *r, const char *path)
 /* Keys that stood in published default files: everybody knows them. */
 static bool is_published_key(struct str key)
 {
-    return str_eq(key, STR("edd1c9f034335f136f87ad84b625c8f1")) || str_eq(key, STR("4054f7cf07e344346cd3f287985e76a2"));
+    return str_eq(key, STR("edd1c9f034335f136f87ad84b625c8f1")) ||
+           str_eq(key, STR("4054f7cf07e344346cd3f287985e76a2"));
 }
 
 static int read_key(const struct reader *r, const json_t *v, struct admin_key *k)
@@ -33,11 +35,16 @@ static int read_key(const struct reader *r, const json_t *v, struct admin_key *k
     k->name = json_str(json_get(v, "name"));
     k->viewer = str_eq(role, STR("viewer"));
     if (!str_is_none(role) && !k->viewer && !str_eq(role, STR("admin"))) {
-        return reader_bad(r, "deployment.admin.admin_key.role", "admin or viewer", json_get(v, "role"));
+        return reader_bad(r, "deployment.admin.admin_key.role", "admin or viewer",
+                          json_get(v, "role"));
     }
     if (is_published_key(k->key) && !r->s->weir.known_key) {
-        return err_set(r->e, "deployment.admin.admin_key: the key of \"%.*s\" was published with APISIX and everybody knows it; "
-                       "choose another, or set weir.insecure_known_key: true where nobody else can reach the Admin API", STR_ARG(k->name));
+        return err_set(r->e,
+                       "deployment.admin.admin_key: the key of \"%.*s\" was published with APISIX "
+                       "and everybody knows it; "
+                       "choose another, or set weir.insecure_known_key: true where nobody else can "
+                       "reach the Admin API",
+                       STR_ARG(k->name));
     }
     return 0;
 }
@@ -53,7 +60,8 @@ static int read_keys(const struct reader *r)
         return reader_bad(r, "deployment.admin.admin_key", "a list of {name, key, role}", list);
     }
     keys = ARENA_ARRAY(r->s->arena, struct admin_key, json_array_size(list) + 1);
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (read_key(r, v, &keys[n]) != 0) {
             return -1;
         }
@@ -89,7 +97,10 @@ static int read_keyring(const struct reader *r)
         return err_set(r->e, "%s: expected at least one key", path);
     }
     if (r->s->encrypt_fields && is_published_ring_key(keys[0])) {
-        reader_warn(r, "%s: secrets are encrypted with the key that is published with APISIX, which protects nothing; put a key of your own first in the list", path);
+        reader_warn(r,
+                    "%s: secrets are encrypted with the key that is published with APISIX, which "
+                    "protects nothing; put a key of your own first in the list",
+                    path);
     }
     r->s->keyring = keys;
     r->s->n_keyring = (unsigned)n;
@@ -111,7 +122,8 @@ static int read_real_ip_from(const struct reader *r)
         return reader_bad(r, path, "a list of addresses", list);
     }
     blocks = ARENA_ARRAY(r->s->arena, struct cidr, json_array_size(list) + 1);
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (str_eq(json_str(v), STR("unix:"))) {
             r->s->real_ip_unix = true;
         } else if (json_is_string(v) && cidr_parse(json_str(v), &blocks[n])) {
@@ -138,12 +150,14 @@ static int read_dns(const struct reader *r)
     if (json_array_size(list) == 0) {
         return reader_bad(r, path, "a list of addresses", list);
     }
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (!json_is_string(v)) {
             return reader_bad(r, path, "addresses, with a port or without", v);
         }
         struct str old = r->s->dns_servers;
-        r->s->dns_servers = i == 0 ? arena_str(a, json_str(v)) : arena_printf(a, "%.*s,%s", STR_ARG(old), json_string_value(v));
+        r->s->dns_servers = i == 0 ? arena_str(a, json_str(v))
+                                   : arena_printf(a, "%.*s,%s", STR_ARG(old), json_string_value(v));
     }
     return 0;
 }
@@ -159,7 +173,8 @@ static int read_workers(const struct reader *r)
     int64_t n = 0;
     int rc = 0;
 
-    if (v != NULL && !str_eq(json_str(v), STR("auto")) && (!parse_integer(v, &n) || n < 0 || n > 1024)) {
+    if (v != NULL && !str_eq(json_str(v), STR("auto")) &&
+        (!parse_integer(v, &n) || n < 0 || n > 1024)) {
         rc = reader_bad(r, path, "auto or a number up to 1024", v);
     }
     json_decref(from_env);
@@ -173,7 +188,8 @@ static int read_log_level(const struct reader *r)
 
     r->s->error_log_level = log_level_of(text_at(r, path));
     if (r->s->error_log_level < 0) {
-        return reader_bad(r, path, "debug, info, notice, warn, error, crit, alert or emerg", reader_get(r, path));
+        return reader_bad(r, path, "debug, info, notice, warn, error, crit, alert or emerg",
+                          reader_get(r, path));
     }
     return 0;
 }
@@ -184,9 +200,12 @@ static void read_envs(const struct reader *r)
     const json_t *v;
     size_t i;
 
-    json_array_foreach(reader_get(r, "nginx_config.envs"), i, v) {
+    json_array_foreach(reader_get(r, "nginx_config.envs"), i, v)
+    {
         if (str_index(json_str(v), '=') >= 0) {
-            reader_warn(r, "nginx_config.envs: values are not set here; set %.*s in the environment of the process",
+            reader_warn(r,
+                        "nginx_config.envs: values are not set here; set %.*s in the environment "
+                        "of the process",
                         (int)str_index(json_str(v), '='), json_string_value(v));
         }
     }
@@ -216,7 +235,9 @@ static int check_environment(const struct reader *r)
         const char *v = getenv(refused[i]);
 
         if (v != NULL && *v != 0 && strcmp(v, "false") != 0) {
-            return err_set(r->e, "the environment variable %s asks for a store that is not supported yet", refused[i]);
+            return err_set(r->e,
+                           "the environment variable %s asks for a store that is not supported yet",
+                           refused[i]);
         }
     }
     return 0;
@@ -227,8 +248,9 @@ int settings_read_rest(const struct reader *r)
     struct settings *s = r->s;
     bool dev_mode = false;
 
-    if (check_environment(r) != 0 || read_keys(r) != 0 || read_keyring(r) != 0 || read_real_ip_from(r) != 0 || read_dns(r) != 0 ||
-        read_workers(r) != 0 || read_log_level(r) != 0 || read_mode(r) != 0) {
+    if (check_environment(r) != 0 || read_keys(r) != 0 || read_keyring(r) != 0 ||
+        read_real_ip_from(r) != 0 || read_dns(r) != 0 || read_workers(r) != 0 ||
+        read_log_level(r) != 0 || read_mode(r) != 0) {
         return -1;
     }
     read_envs(r);
@@ -240,7 +262,8 @@ int settings_read_rest(const struct reader *r)
     s->etcd_prefix = STR("/apisix");
     s->max_post_args_bytes *= 1 << 20;
     s->admin_v2 = !str_eq(text_at(r, "deployment.admin.admin_api_version"), STR("v3"));
-    s->access_log_json_escape = str_eq(text_at(r, "nginx_config.http.access_log_format_escape"), STR("json"));
+    s->access_log_json_escape =
+        str_eq(text_at(r, "nginx_config.http.access_log_format_escape"), STR("json"));
     s->has_allow_admin = reader_get(r, "deployment.admin.allow_admin") != NULL;
     s->plugins_set = reader_get(r, "plugins") != NULL;
     s->prometheus_uri = text_at(r, "plugin_attr.prometheus.export_uri");

@@ -75,24 +75,30 @@ static bool parse_sum(struct str s, const struct unit *units, int64_t *out)
 bool parse_time(const json_t *v, int64_t *ms)
 {
     static const struct unit units[] = {
-        {STR_INIT("ms"), 1}, {STR_INIT(""), 1000}, {STR_INIT("s"), 1000}, {STR_INIT("m"), 60000}, {STR_INIT("h"), 3600000}, {STR_INIT("d"), 86400000}, {{NULL, 0}, 0},
+        {STR_INIT("ms"), 1},    {STR_INIT(""), 1000},     {STR_INIT("s"), 1000},
+        {STR_INIT("m"), 60000}, {STR_INIT("h"), 3600000}, {STR_INIT("d"), 86400000},
+        {{NULL, 0}, 0},
     };
 
-    return json_is_string(v) ? parse_sum(json_str(v), units, ms) : json_is_number(v) && to_integer(json_number_value(v) * 1000, ms);
+    return json_is_string(v) ? parse_sum(json_str(v), units, ms)
+                             : json_is_number(v) && to_integer(json_number_value(v) * 1000, ms);
 }
 
 bool parse_size(const json_t *v, int64_t *bytes)
 {
     static const struct unit units[] = {
-        {STR_INIT(""), 1}, {STR_INIT("k"), 1 << 10}, {STR_INIT("m"), 1 << 20}, {STR_INIT("g"), 1 << 30}, {{NULL, 0}, 0},
+        {STR_INIT(""), 1},        {STR_INIT("k"), 1 << 10}, {STR_INIT("m"), 1 << 20},
+        {STR_INIT("g"), 1 << 30}, {{NULL, 0}, 0},
     };
 
-    return json_is_string(v) ? parse_sum(json_str(v), units, bytes) : json_is_integer(v) && to_integer(json_number_value(v), bytes);
+    return json_is_string(v) ? parse_sum(json_str(v), units, bytes)
+                             : json_is_integer(v) && to_integer(json_number_value(v), bytes);
 }
 
 bool parse_bool(const json_t *v, bool *out)
 {
-    static const char *const on[] = {"on", "yes", "true", NULL}, *const off[] = {"off", "no", "false", NULL};
+    static const char *const on[] = {"on", "yes", "true", NULL}, *const off[] = {"off", "no",
+                                                                                 "false", NULL};
 
     if (json_is_boolean(v)) {
         *out = json_is_true(v);
@@ -109,7 +115,8 @@ bool parse_bool(const json_t *v, bool *out)
 
 bool parse_integer(const json_t *v, int64_t *out)
 {
-    if (json_is_real(v) && floor(json_real_value(v)) == json_real_value(v) && fabs(json_real_value(v)) < VALUE_MAX) {
+    if (json_is_real(v) && floor(json_real_value(v)) == json_real_value(v) &&
+        fabs(json_real_value(v)) < VALUE_MAX) {
         *out = (int64_t)json_real_value(v);
         return true;
     }

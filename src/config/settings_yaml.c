@@ -2,8 +2,9 @@
 /*
  * settings_yaml: YAML to JSON values over libyaml's events.
  *
- * Plain scalars follow the core schema of YAML 1.2, so that no, on and 010 are what they look like: words and the number ten. Anchors and merge keys work; an alias
- * is a copy and counts as many values as it stands for, so a small file cannot become a large one.
+ * Plain scalars follow the core schema of YAML 1.2, so that no, on and 010 are what they look like:
+ * words and the number ten. Anchors and merge keys work; an alias is a copy and counts as many
+ * values as it stands for, so a small file cannot become a large one.
  */
 #include "base/map.h"
 #include "config/settings_priv.h"
@@ -35,7 +36,8 @@ static int advance(struct loader *l)
     yaml_event_delete(&l->event);
     if (!yaml_parser_parse(&l->parser, &l->event)) {
         memset(&l->event, 0, sizeof(l->event));
-        return err_set(l->e, "line %zu: %s", l->parser.problem_mark.line + 1, l->parser.problem != NULL ? l->parser.problem : "not YAML");
+        return err_set(l->e, "line %zu: %s", l->parser.problem_mark.line + 1,
+                       l->parser.problem != NULL ? l->parser.problem : "not YAML");
     }
     return 0;
 }
@@ -68,7 +70,8 @@ static json_t *prefixed_integer(struct str s)
     const bool hex = str_starts(s, STR("0x"));
     char text[32];
 
-    if (s.n < 3 || s.n >= sizeof(text) || (!hex && !str_starts(s, STR("0o"))) || !all_in(str_skip(s, 2), hex ? "0123456789abcdefABCDEF" : "01234567")) {
+    if (s.n < 3 || s.n >= sizeof(text) || (!hex && !str_starts(s, STR("0o"))) ||
+        !all_in(str_skip(s, 2), hex ? "0123456789abcdefABCDEF" : "01234567")) {
         return NULL;
     }
     memcpy(text, s.p, s.n);
@@ -88,7 +91,8 @@ static json_t *number_of(struct str s)
         return json_integer(i);
     }
     /* A letter at the start would be a word or 0x, which the Lua rule takes too. */
-    if (digits.n > 0 && strchr("0123456789.", digits.p[0]) != NULL && all_in(digits, "0123456789.eE+-") && str_to_number(s, &d) && isfinite(d)) {
+    if (digits.n > 0 && strchr("0123456789.", digits.p[0]) != NULL &&
+        all_in(digits, "0123456789.eE+-") && str_to_number(s, &d) && isfinite(d)) {
         return json_real(d);
     }
     return prefixed_integer(s);
@@ -96,7 +100,8 @@ static json_t *number_of(struct str s)
 
 static json_t *plain_scalar(struct str s)
 {
-    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL}, *const trues[] = {"true", "True", "TRUE", NULL},
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL},
+                             *const trues[] = {"true", "True", "TRUE", NULL},
                              *const falses[] = {"false", "False", "FALSE", NULL};
 
     if (is_one_of(s, nulls)) {
@@ -126,7 +131,9 @@ static json_t *read_scalar(struct loader *l)
         fail(l, "a NUL character");
         return NULL;
     }
-    v = tag == NULL && l->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain_scalar(s) : json_stringn(s.p, s.n);
+    v = tag == NULL && l->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE
+            ? plain_scalar(s)
+            : json_stringn(s.p, s.n);
     if (v == NULL) {
         fail(l, "text that is not UTF-8");
     }
@@ -141,10 +148,12 @@ static size_t count_values(const json_t *v)
     json_t *member;
     size_t n = 1, i;
 
-    json_object_foreach((json_t *)v, key, member) {
+    json_object_foreach((json_t *)v, key, member)
+    {
         n += count_values(member);
     }
-    json_array_foreach(v, i, member) {
+    json_array_foreach(v, i, member)
+    {
         n += count_values(member);
     }
     return n;
@@ -198,7 +207,8 @@ static int merge_keys(struct loader *l, json_t *o, const json_t *from)
         json_object_update_missing(o, (json_t *)from);
         return 0;
     }
-    json_array_foreach(from, i, one) {
+    json_array_foreach(from, i, one)
+    {
         if (!json_is_object(one)) {
             return fail(l, "<< wants mappings");
         }
@@ -264,7 +274,8 @@ static int read_mapping(struct loader *l, json_t *o)
 static json_t *read_collection(struct loader *l)
 {
     const bool is_map = l->event.type == YAML_MAPPING_START_EVENT;
-    const char *tag = (const char *)(is_map ? l->event.data.mapping_start.tag : l->event.data.sequence_start.tag);
+    const char *tag =
+        (const char *)(is_map ? l->event.data.mapping_start.tag : l->event.data.sequence_start.tag);
     json_t *v = is_map ? json_object() : json_array();
 
     if (tag != NULL) {
@@ -339,7 +350,8 @@ static json_t *read_stream(struct loader *l)
     if (advance(l) != 0 || (v = read_value(l)) == NULL) {
         return NULL;
     }
-    if (advance(l) != 0 || advance(l) != 0 || (l->event.type != YAML_STREAM_END_EVENT && fail(l, "more than one document") != 0)) {
+    if (advance(l) != 0 || advance(l) != 0 ||
+        (l->event.type != YAML_STREAM_END_EVENT && fail(l, "more than one document") != 0)) {
         json_decref(v);
         return NULL;
     }

@@ -2,8 +2,9 @@
 /*
  * snapshot: from one configuration to the next.
  *
- * A change is: build the object, unlink the old one from what depends on it (router, identities), link the new one, put it into its map. All maps are
- * persistent, so the old snapshot stays as it was and shares all that did not change.
+ * A change is: build the object, unlink the old one from what depends on it (router, identities),
+ * link the new one, put it into its map. All maps are persistent, so the old snapshot stays as it
+ * was and shares all that did not change.
  */
 #include "config/snapshot.h"
 
@@ -97,7 +98,8 @@ static void router_remove(struct snapshot *s, const struct route *r, const struc
     }
 }
 
-/* ---- one kind each: take the old object (NULL: none) out of what depends on it, bring the new one (NULL: none) in ---- */
+/* ---- one kind each: take the old object (NULL: none) out of what depends on it, bring the new one
+ * (NULL: none) in ---- */
 
 static bool takes_service_hosts(const struct route *r)
 {
@@ -199,12 +201,14 @@ static void relink_consumer(struct snapshot *s, struct consumer *old, struct con
         identities_add(&s->identities, new, NULL);
     }
     /* What is found by a credential is the consumer: the new one from now on. */
-    pmap_each(group_members(s->consumer_credentials, name), move_credential, &(struct claim_move){s, old, new});
+    pmap_each(group_members(s->consumer_credentials, name), move_credential,
+              &(struct claim_move){s, old, new});
 }
 
 static void relink_credential(struct snapshot *s, struct credential *old, struct credential *new)
 {
-    const struct consumer *c = SNAP_FIND(s, CONSUMER, consumer, old != NULL ? old->username : new->username);
+    const struct consumer *c =
+        SNAP_FIND(s, CONSUMER, consumer, old != NULL ? old->username : new->username);
 
     if (old != NULL) {
         group_remove(&s->consumer_credentials, old->username, &old->o);
@@ -281,7 +285,8 @@ static bool in_another_rule(const struct rules *all, unsigned self, const struct
 }
 
 /* The rule without the plugins that other rules have too: itself when there are none. */
-static const struct global_rule *without_repeated(struct arena *a, const struct rules *all, unsigned self, bool tell)
+static const struct global_rule *without_repeated(struct arena *a, const struct rules *all,
+                                                  unsigned self, bool tell)
 {
     const struct global_rule *rule = all->v[self];
     struct plugin_use *v = ARENA_ARRAY(a, struct plugin_use, rule->plugins.n + 1);
@@ -293,7 +298,8 @@ static const struct global_rule *without_repeated(struct arena *a, const struct 
         if (!in_another_rule(all, self, u->plugin)) {
             v[n++] = *u;
         } else if (tell) {
-            LOG(ERROR, "plugin %s is in several global rules and runs in none of them; rule %.*s", config_hooks.plugin_name(u->plugin), STR_ARG(rule->o.id));
+            LOG(ERROR, "plugin %s is in several global rules and runs in none of them; rule %.*s",
+                config_hooks.plugin_name(u->plugin), STR_ARG(rule->o.id));
         }
     }
     if (n == rule->plugins.n) {
@@ -359,14 +365,16 @@ static void apply_one(struct apply *a, const struct change *c)
     a->rules_changed |= c->kind == K_GLOBAL_RULE;
 }
 
-/* Routes need their service, credentials their consumer: these two come last, so that a first load does not put them twice. */
+/* Routes need their service, credentials their consumer: these two come last, so that a first load
+ * does not put them twice. */
 static bool depends_on_others(enum object_kind k)
 {
     return k == K_ROUTE || k == K_CREDENTIAL;
 }
 
-struct snapshot *snapshot_apply(const struct snapshot *old, const struct change *changes, size_t n,
-                                void (*on_bad)(const struct change *c, const struct err *e, void *arg), void *arg)
+struct snapshot *
+snapshot_apply(const struct snapshot *old, const struct change *changes, size_t n,
+               void (*on_bad)(const struct change *c, const struct err *e, void *arg), void *arg)
 {
     struct apply a = {.s = snapshot_fork(old), .on_bad = on_bad, .arg = arg};
 
@@ -388,7 +396,8 @@ const struct object *snapshot_find(const struct snapshot *s, enum object_kind ki
     return pmap_get(s->objects[kind], id);
 }
 
-const struct identity *snapshot_identity(const struct snapshot *s, const char *plugin, struct str key)
+const struct identity *snapshot_identity(const struct snapshot *s, const char *plugin,
+                                         struct str key)
 {
     const size_t n = strlen(plugin);
     const struct identity *who;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * upstream: where requests go, alone (`/upstreams`) or inside a route, a service or a plugin's conf.
+ * upstream: where requests go, alone (`/upstreams`) or inside a route, a service or a plugin's
+ * conf.
  *
- * What the schema takes and this build does not do is said in the log when the upstream is built: health checks are not made, and requests to other schemes than
- * http, and to discovered nodes, are refused by the gateway.
+ * What the schema takes and this build does not do is said in the log when the upstream is built:
+ * health checks are not made, and requests to other schemes than http, and to discovered nodes, are
+ * refused by the gateway.
  */
 #include "base/assert.h"
 #include "base/log.h"
@@ -30,6 +32,7 @@ struct upstream_json {
 
 /* ---- schema ---- */
 
+/* clang-format off */
 #define NODES_SCHEMA                                                                               \
     JSON({"anyOf": [                                                                               \
         {"type": "object", "patternProperties": {".*": {"type": "integer", "minimum": 0}}},        \
@@ -111,11 +114,15 @@ struct upstream_json {
 #define CHECKS_SCHEMA                                                                              \
     "{\"type\": \"object\", \"anyOf\": [{\"required\": [\"active\"]}, {\"required\": [\"active\", \"passive\"]}], " \
     "\"properties\": {\"active\": " ACTIVE_SCHEMA ", \"passive\": " PASSIVE_SCHEMA "}}"
+/* clang-format on */
 
 static const struct field keepalive_fields[] = {
-    F_INT(struct keepalive_json, size, .def = "320", .min = 1, .doc = "Idle connections kept for this upstream."),
-    F_NUM(struct keepalive_json, idle_timeout, .def = "60", .min = 0, .doc = "Seconds an idle connection is kept."),
-    F_INT(struct keepalive_json, requests, .def = "1000", .min = 1, .doc = "Requests on one connection."),
+    F_INT(struct keepalive_json, size, .def = "320", .min = 1,
+          .doc = "Idle connections kept for this upstream."),
+    F_NUM(struct keepalive_json, idle_timeout, .def = "60", .min = 0,
+          .doc = "Seconds an idle connection is kept."),
+    F_INT(struct keepalive_json, requests, .def = "1000", .min = 1,
+          .doc = "Requests on one connection."),
     F_END,
 };
 
@@ -125,33 +132,45 @@ static const struct field upstream_fields[] = {
     FIELD_DESC,
     FIELD_LABELS,
     F_STR(struct upstream_json, name, .min_len = 1, .max_len = 256, .doc = "For people."),
-    F_STR(struct upstream_json, type, .def = "\"roundrobin\"", .doc = "How a node is picked: roundrobin, chash."),
-    F_JSON(struct upstream_json, nodes, .raw = NODES_SCHEMA, .doc = "host:port to weight, or a list of nodes."),
-    F_INT(struct upstream_json, retries, .min = 0, .doc = "Further tries; one less than the nodes when left out."),
-    F_NUM(struct upstream_json, retry_timeout, .min = 0, .doc = "Seconds after which no further try is made; 0: none."),
-    F_OBJ(struct upstream_json, timeout, timeout_fields, .present = offsetof(struct upstream_json, has_timeout),
+    F_STR(struct upstream_json, type, .def = "\"roundrobin\"",
+          .doc = "How a node is picked: roundrobin, chash."),
+    F_JSON(struct upstream_json, nodes, .raw = NODES_SCHEMA,
+           .doc = "host:port to weight, or a list of nodes."),
+    F_INT(struct upstream_json, retries, .min = 0,
+          .doc = "Further tries; one less than the nodes when left out."),
+    F_NUM(struct upstream_json, retry_timeout, .min = 0,
+          .doc = "Seconds after which no further try is made; 0: none."),
+    F_OBJ(struct upstream_json, timeout, timeout_fields,
+          .present = offsetof(struct upstream_json, has_timeout),
           .doc = "Seconds to connect, send and read."),
-    F_STR(struct upstream_json, scheme, .raw = SCHEME_SCHEMA, .def = "\"http\"", .doc = "What the nodes speak."),
-    F_STR(struct upstream_json, pass_host, .def = "\"pass\"", .choices = (const char *const[]){"pass", "node", "rewrite", NULL},
+    F_STR(struct upstream_json, scheme, .raw = SCHEME_SCHEMA, .def = "\"http\"",
+          .doc = "What the nodes speak."),
+    F_STR(struct upstream_json, pass_host, .def = "\"pass\"",
+          .choices = (const char *const[]){"pass", "node", "rewrite", NULL},
           .doc = "Host sent to the node: the client's, the node's own, or upstream_host."),
-    F_STR(struct upstream_json, upstream_host, .pattern = HOST_PATTERN, .doc = "Host for pass_host rewrite."),
+    F_STR(struct upstream_json, upstream_host, .pattern = HOST_PATTERN,
+          .doc = "Host for pass_host rewrite."),
     F_STR(struct upstream_json, hash_on, .def = "\"vars\"",
-          .choices = (const char *const[]){"vars", "header", "cookie", "consumer", "vars_combinations", NULL},
+          .choices = (const char *const[]){"vars", "header", "cookie", "consumer",
+                                           "vars_combinations", NULL},
           .doc = "What chash hashes."),
     F_STR(struct upstream_json, key, .doc = "Name of what chash hashes."),
-    F_OBJ(struct upstream_json, keepalive_pool, keepalive_fields, .present = offsetof(struct upstream_json, has_pool),
-          .doc = "Pool of idle connections."),
+    F_OBJ(struct upstream_json, keepalive_pool, keepalive_fields,
+          .present = offsetof(struct upstream_json, has_pool), .doc = "Pool of idle connections."),
     F_JSON(struct upstream_json, checks, .raw = CHECKS_SCHEMA, .doc = "Health checks."),
-    F_JSON(struct upstream_json, tls, .raw = TLS_SCHEMA, .doc = "Client certificate for TLS to the nodes."),
-    F_STR(struct upstream_json, service_name, .min_len = 1, .max_len = 256, .doc = "Name of the service to discover."),
-    F_ONLY("discovery_type", .raw = JSON({"type": "string"}), .doc = "Where to discover it."),
+    F_JSON(struct upstream_json, tls, .raw = TLS_SCHEMA,
+           .doc = "Client certificate for TLS to the nodes."),
+    F_STR(struct upstream_json, service_name, .min_len = 1, .max_len = 256,
+          .doc = "Name of the service to discover."),
+    F_ONLY("discovery_type", .raw = JSON({"type" : "string"}), .doc = "Where to discover it."),
     F_ONLY("discovery_args", .raw = DISCOVERY_ARGS_SCHEMA, .doc = "Arguments of the discovery."),
     F_END,
 };
 
 /* ---- checks beyond the schema ---- */
 
-/* The host and port of a node given as host[:port]; no port: -1. Brackets of IPv6 are kept in host. */
+/* The host and port of a node given as host[:port]; no port: -1. Brackets of IPv6 are kept in host.
+ */
 static void split_address(struct str s, struct str *host, int64_t *port)
 {
     const ptrdiff_t bracket = s.n > 0 && s.p[0] == '[' ? str_index(s, ']') : -1;
@@ -172,7 +191,8 @@ static int check_map_nodes(const json_t *nodes, struct err *e)
     const char *address;
     json_t *weight;
 
-    json_object_foreach((json_t *)nodes, address, weight) {
+    json_object_foreach((json_t *)nodes, address, weight)
+    {
         struct str host;
         int64_t port;
 
@@ -189,12 +209,14 @@ static int check_list_nodes(const json_t *nodes, struct err *e)
     json_t *node;
     size_t i;
 
-    json_array_foreach(nodes, i, node) {
+    json_array_foreach(nodes, i, node)
+    {
         struct str host = json_str(json_get(node, "host"));
         struct ip ip;
 
         if (host.n > 0 && host.p[0] != '[' && ip_parse(host, &ip) && !ip.v4) {
-            return err_set(e, "invalid configuration: IPv6 address must be enclosed with '[' and ']'");
+            return err_set(e,
+                           "invalid configuration: IPv6 address must be enclosed with '[' and ']'");
         }
     }
     return 0;
@@ -245,12 +267,15 @@ static int check_tls(const json_t *tls, struct err *e)
         return -1;
     }
     struct str cert = json_str(json_get(tls, "client_cert"));
-    return str_is_none(cert) ? 0 : check_client_cert(cert, json_str(json_get(tls, "client_key")), e);
+    return str_is_none(cert) ? 0
+                             : check_client_cert(cert, json_str(json_get(tls, "client_key")), e);
 }
 
-/* The names a hash key may have, as the messages show them: Lua doubles backslashes, and there are none. */
+/* The names a hash key may have, as the messages show them: Lua doubles backslashes, and there are
+ * none. */
 #define VARS_KEY                                                                                   \
-    "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)" \
+    "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|"        \
+    "hostname|mqtt_client_id)"                                                                     \
     "|arg_[0-9a-zA-z_-]+)$"
 #define HEADER_KEY "^[a-zA-Z0-9-_]+$"
 
@@ -270,10 +295,12 @@ static const struct re *key_pattern(const char *pattern, const struct re **cache
 
 static int check_key(struct str key, const char *pattern, const struct re **cache, struct err *e)
 {
-    if (str_starts(key, STR("$secret://")) || re_search(key_pattern(pattern, cache), key, 0, NULL)) {
+    if (str_starts(key, STR("$secret://")) ||
+        re_search(key_pattern(pattern, cache), key, 0, NULL)) {
         return 0;
     }
-    return err_set(e, "invalid configuration: failed to match pattern \"%s\" with \"%.*s\"", pattern, STR_ARG(key));
+    return err_set(e, "invalid configuration: failed to match pattern \"%s\" with \"%.*s\"",
+                   pattern, STR_ARG(key));
 }
 
 static int check_hash(const json_t *v, struct err *e)
@@ -303,7 +330,8 @@ int upstream_conf_check(const json_t *v, struct err *e)
     if (check_map_nodes(nodes, e) != 0 || check_list_nodes(nodes, e) != 0) {
         return -1;
     }
-    if (str_eq(json_str(json_get(v, "pass_host")), STR("rewrite")) && json_str(json_get(v, "upstream_host")).n == 0) {
+    if (str_eq(json_str(json_get(v, "pass_host")), STR("rewrite")) &&
+        json_str(json_get(v, "upstream_host")).n == 0) {
         return err_set(e, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
     }
     if (check_tls(json_get(v, "tls"), e) != 0) {
@@ -321,7 +349,8 @@ static int upstream_after(const struct check *c)
 
 static bool is_tls_scheme(struct str scheme)
 {
-    return str_eq(scheme, STR("https")) || str_eq(scheme, STR("grpcs")) || str_eq(scheme, STR("tls"));
+    return str_eq(scheme, STR("https")) || str_eq(scheme, STR("grpcs")) ||
+           str_eq(scheme, STR("tls"));
 }
 
 static uint16_t default_port(struct str scheme)
@@ -335,7 +364,8 @@ static uint32_t clamp_weight(int64_t w)
 }
 
 /* address: the host, in brackets when it is IPv6, with no port; port -1: the scheme's. */
-static void node_set(struct arena *a, struct upstream_node *n, struct str address, int64_t port, struct str scheme)
+static void node_set(struct arena *a, struct upstream_node *n, struct str address, int64_t port,
+                     struct str scheme)
 {
     const uint16_t usual = default_port(scheme);
 
@@ -348,15 +378,18 @@ static void node_set(struct arena *a, struct upstream_node *n, struct str addres
     } else if (n->is_v6) {
         address = arena_printf(a, "[%.*s]", STR_ARG(address));
     }
-    n->host_header = n->port == usual ? address : arena_printf(a, "%.*s:%u", STR_ARG(address), n->port);
+    n->host_header =
+        n->port == usual ? address : arena_printf(a, "%.*s:%u", STR_ARG(address), n->port);
 }
 
-static void map_nodes_build(struct arena *a, const json_t *nodes, struct upstream_node *out, struct str scheme)
+static void map_nodes_build(struct arena *a, const json_t *nodes, struct upstream_node *out,
+                            struct str scheme)
 {
     const char *key;
     json_t *weight;
 
-    json_object_foreach((json_t *)nodes, key, weight) {
+    json_object_foreach((json_t *)nodes, key, weight)
+    {
         struct str s = str_c(key), host = s;
         struct ip ip;
         int64_t port = -1;
@@ -376,15 +409,18 @@ static int32_t clamp_priority(int64_t p)
     return p > INT32_MAX ? INT32_MAX : p < INT32_MIN ? INT32_MIN : (int32_t)p;
 }
 
-static void list_nodes_build(struct arena *a, const json_t *nodes, struct upstream_node *out, struct str scheme)
+static void list_nodes_build(struct arena *a, const json_t *nodes, struct upstream_node *out,
+                             struct str scheme)
 {
     const json_t *node;
     size_t i;
 
-    json_array_foreach(nodes, i, node) {
+    json_array_foreach(nodes, i, node)
+    {
         const json_t *port = json_get(node, "port");
 
-        node_set(a, &out[i], json_str(json_get(node, "host")), port != NULL ? json_integer_value(port) : -1, scheme);
+        node_set(a, &out[i], json_str(json_get(node, "host")),
+                 port != NULL ? json_integer_value(port) : -1, scheme);
         out[i].weight = clamp_weight(json_integer_value(json_get(node, "weight")));
         out[i].priority = clamp_priority(json_integer_value(json_get(node, "priority")));
     }
@@ -392,7 +428,8 @@ static void list_nodes_build(struct arena *a, const json_t *nodes, struct upstre
 
 static void nodes_build(struct arena *a, const struct upstream_json *j, struct upstream_conf *c)
 {
-    const size_t n = json_is_array(j->nodes) ? json_array_size(j->nodes) : json_object_size(j->nodes);
+    const size_t n =
+        json_is_array(j->nodes) ? json_array_size(j->nodes) : json_object_size(j->nodes);
     struct upstream_node *v = n > 0 ? ARENA_ARRAY(a, struct upstream_node, n) : NULL;
 
     if (json_is_array(j->nodes)) {
@@ -439,13 +476,22 @@ static void hash_build(struct arena *a, const struct upstream_json *j, struct up
 static void warn_unsupported(const struct upstream_json *j, struct str id)
 {
     if (json_object_size(j->checks) > 0) {
-        LOG_RATE(WARN, "upstream %.*s: checks: health checks are not made by this build, all nodes count as healthy", STR_ARG(id));
+        LOG_RATE(WARN,
+                 "upstream %.*s: checks: health checks are not made by this build, all nodes count "
+                 "as healthy",
+                 STR_ARG(id));
     }
     if (!str_eq(j->scheme, STR("http"))) {
-        LOG_RATE(WARN, "upstream %.*s: scheme %.*s is not supported by this build, requests to it are refused", STR_ARG(id), STR_ARG(j->scheme));
+        LOG_RATE(
+            WARN,
+            "upstream %.*s: scheme %.*s is not supported by this build, requests to it are refused",
+            STR_ARG(id), STR_ARG(j->scheme));
     }
     if (!str_is_none(j->service_name)) {
-        LOG_RATE(WARN, "upstream %.*s: service_name: service discovery is not supported by this build, requests to it are refused", STR_ARG(id));
+        LOG_RATE(WARN,
+                 "upstream %.*s: service_name: service discovery is not supported by this build, "
+                 "requests to it are refused",
+                 STR_ARG(id));
     }
 }
 
@@ -466,7 +512,9 @@ static void conf_fill(struct arena *a, const json_t *value, struct str id, struc
         .retry_timeout_ms = seconds_to_ms(j.retry_timeout),
         .has_timeout = j.has_timeout,
         .timeout = timeouts_of(&j.timeout),
-        .pass_host = str_eq(j.pass_host, STR("node")) ? PASS_HOST_NODE : str_eq(j.pass_host, STR("rewrite")) ? PASS_HOST_REWRITE : PASS_HOST_PASS,
+        .pass_host = str_eq(j.pass_host, STR("node"))      ? PASS_HOST_NODE
+                     : str_eq(j.pass_host, STR("rewrite")) ? PASS_HOST_REWRITE
+                                                           : PASS_HOST_PASS,
         .upstream_host = j.upstream_host,
         .has_pool = j.has_pool,
         .pool_size = j.keepalive_pool.size,
@@ -478,7 +526,8 @@ static void conf_fill(struct arena *a, const json_t *value, struct str id, struc
     hash_build(a, &j, c);
 }
 
-const struct upstream_conf *upstream_conf_new(const json_t *value, struct str id, struct arena *a, struct err *e)
+const struct upstream_conf *upstream_conf_new(const json_t *value, struct str id, struct arena *a,
+                                              struct err *e)
 {
     struct upstream_conf *c = ARENA_NEW(a, struct upstream_conf);
 
@@ -489,7 +538,8 @@ const struct upstream_conf *upstream_conf_new(const json_t *value, struct str id
     return c;
 }
 
-static struct object *upstream_build(struct arena *a, struct str id, const json_t *value, struct err *e)
+static struct object *upstream_build(struct arena *a, struct str id, const json_t *value,
+                                     struct err *e)
 {
     struct upstream *u = ARENA_NEW(a, struct upstream);
 
@@ -499,7 +549,10 @@ static struct object *upstream_build(struct arena *a, struct str id, const json_
 
 const struct resource_type upstream_type = {
     .fields = upstream_fields,
-    .extra = JSON({"oneOf": [{"required": ["nodes"]}, {"required": ["service_name", "discovery_type"]}]}),
+    .extra = JSON({
+        "oneOf" :
+            [ {"required" : ["nodes"]}, {"required" : [ "service_name", "discovery_type" ]} ]
+    }),
     .has_id = true,
     .after = upstream_after,
     .build = upstream_build,

@@ -12,7 +12,6 @@ static enum verdict bad_request(struct req *r)
 
 enum verdict request_prepare_paths(struct req *r)
 {
-    struct str port;
     if (r->raw_path.n == 0 || r->raw_path.p[0] != '/') {
         return bad_request(r);
     }
@@ -20,7 +19,7 @@ enum verdict request_prepare_paths(struct req *r)
         return bad_request(r);
     }
     r->match_uri = r->uri;
-    r->host = host_of(r->arena, r->host_header, &port);
+    r->host = host_of(r->arena, r->host_header, &r->host_port);
     return NEXT;
 }
 
@@ -109,16 +108,6 @@ static void find_client(struct req *r)
     take_from_list(r, v);
 }
 
-static void set(struct req *r, enum header_id id, struct str name, struct str value)
-{
-    struct header *h = headers_find(&r->headers, id);
-    if (h) {
-        headers_set_id(&r->headers, id, value);
-    } else {
-        headers_add(&r->headers, name, value);
-    }
-}
-
 /* runtime.md section 8: whose X-Forwarded-* and Forwarded are believed. */
 static void write_forwarded(struct req *r)
 {
@@ -139,15 +128,13 @@ static void write_forwarded(struct req *r)
         headers_del_id(h, H_FORWARDED);
     }
     if (!trusted || !r->original.x_forwarded_proto.p) {
-        set(r, H_X_FORWARDED_PROTO, STR("X-Forwarded-Proto"), r->scheme);
+        headers_set_id(h, H_X_FORWARDED_PROTO, r->scheme);
     }
     if (!trusted || !r->original.x_forwarded_host.p) {
-        set(r, H_X_FORWARDED_HOST, STR("X-Forwarded-Host"), r->host_header.n ? r->host_header : r->host);
+        headers_set_id(h, H_X_FORWARDED_HOST, r->host_header.n ? r->host_header : r->host);
     }
     if (!trusted || !r->original.x_forwarded_port.p) {
-        struct str port;
-        (void)host_of(r->arena, r->host_header, &port);
-        set(r, H_X_FORWARDED_PORT, STR("X-Forwarded-Port"), port.n ? port : arena_printf(r->arena, "%u", r->server_port));
+        headers_set_id(h, H_X_FORWARDED_PORT, r->host_port.n ? r->host_port : arena_u64(r->arena, r->server_port));
     }
 }
 

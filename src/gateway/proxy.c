@@ -146,14 +146,14 @@ static void fill_headers(struct req *r, const struct upstream_node *node, struct
     struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
     headers_init(out, r->arena, r->headers.n + 8);
     r->upstream_host = host_for(r, node);
-    headers_add(out, STR("Host"), r->upstream_host);
+    headers_add_id(out, H_HOST, r->upstream_host);
     if (wants_websocket(r)) {
         x->asked_upgrade = true;
-        headers_add(out, STR("Upgrade"), headers_get(&r->headers, H_UPGRADE));
-        headers_add(out, STR("Connection"), STR("Upgrade"));
+        headers_add_id(out, H_UPGRADE, headers_get(&r->headers, H_UPGRADE));
+        headers_add_id(out, H_CONNECTION, STR("Upgrade"));
     }
-    headers_add(out, STR("X-Real-IP"), r->remote_addr);
-    headers_add(out, STR("X-Forwarded-For"),
+    headers_add_id(out, H_X_REAL_IP, r->remote_addr);
+    headers_add_id(out, H_X_FORWARDED_FOR,
                 had.n ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr)) : r->remote_addr);
     for (unsigned i = 0; i < r->headers.n; i++) {
         if (!is_dropped(r, &r->headers.v[i])) {
@@ -248,7 +248,7 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
     struct req *r = a->r;
     struct proxied *p = a->p;
     struct try *try = req_add_try(r);
-    int64_t start = clock_us();
+    int64_t start = now_us();
     bool reused = false;
     try->addr = t->addr;
     try->node = t->node;
@@ -257,11 +257,11 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
     a->error = await_upconn(&t->addr, fresh, deadline_in(a->timeout.connect_ms), &p->c, &reused);
     if (a->error < 0) {
         p->c = NULL;
-        try->response_us = clock_us() - start;
+        try->response_us = now_us() - start;
         try->status = a->error == -ETIMEDOUT ? 504 : 502;
         return fiber_is_cancelled(fiber_self()) ? (r->client_gone = true, FAILED_CLIENT) : FAILED_BEFORE_SEND;
     }
-    try->connect_us = reused ? 0 : clock_us() - start;
+    try->connect_us = reused ? 0 : now_us() - start;
     client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
     a->error = send_request(a, t->node);
     if (a->error == 0) {
@@ -269,7 +269,7 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
     }
     try = &r->tries[r->n_tries - 1];
     try->start_us = start;
-    try->header_us = try->response_us = clock_us() - start;
+    try->header_us = try->response_us = now_us() - start;
     if (a->error == 0) {
         try->status = p->x.parser.head.status;
         return GOT_HEAD;

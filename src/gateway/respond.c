@@ -12,7 +12,7 @@ static void filter_headers(struct req *r)
 {
     struct headers *h = &r->resp.headers;
     headers_del_id(h, H_SERVER);
-    headers_add(h, STR("Server"), r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+    headers_add_id(h, H_SERVER, r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
     chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
 }
@@ -83,14 +83,16 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
 /* nginx' charset directive: text types without a charset get the configured one. */
 static void add_charset(struct req *r)
 {
-    static const char *const types[] = {"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"};
+    static const struct str types[] = {STR_INIT("text/html"), STR_INIT("text/xml"), STR_INIT("text/plain"), STR_INIT("text/vnd.wap.wml"),
+                                       STR_INIT("application/javascript"), STR_INIT("application/rss+xml")};
     struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
     if (h == NULL || r->settings->charset.n == 0) {
         return;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (str_ieq(h->value, str_c(types[i]))) {
-            h->value = arena_printf(r->arena, "%.*s; charset=%.*s", STR_ARG(h->value), STR_ARG(r->settings->charset));
+        if (str_ieq(h->value, types[i])) {
+            h->value = arena_cat(r->arena, arena_cat(r->arena, h->value, STR("; charset=")), r->settings->charset);
+            return;
         }
     }
 }
@@ -103,7 +105,7 @@ static void cut(struct req *r, struct proxied *p, int error)
         LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"", error == -EPROTO ? "malformed body" : strerror(-error),
                  STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->target));
     }
-    t->response_us = clock_us() - t->start_us;
+    t->response_us = now_us() - t->start_us;
     r->transport->abort(r);
     p->x.parser.head.keepalive = false;
 }
@@ -201,7 +203,7 @@ void request_await_response(struct req *r, struct proxied *p)
         }
     }
     struct try *t = &r->tries[r->n_tries - 1];
-    t->response_us = clock_us() - t->start_us;
+    t->response_us = now_us() - t->start_us;
     t->received = p->x.received;
     proxied_end(r, p);
 }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#define SMALL_READ 2048
+
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method)
 {
     *x = (struct exchange){.io = io, .arena = a, .limits = limits, .method = method};
@@ -42,9 +44,9 @@ static int body_iov(const struct exchange *x, struct iovec *iov, char size_line[
 int client_await_request(struct exchange *x, struct str method, struct str target, struct headers *headers, int64_t body_length, struct str body, bool last, int64_t deadline)
 {
     if (body_length >= 0) {
-        headers_add(headers, STR("Content-Length"), arena_printf(x->arena, "%lld", (long long)body_length));
+        headers_add_id(headers, H_CONTENT_LENGTH, arena_u64(x->arena, (uint64_t)body_length));
     } else if (body_length == -1) {
-        headers_add(headers, STR("Transfer-Encoding"), STR("chunked"));
+        headers_add_id(headers, H_TRANSFER_ENCODING, STR("chunked"));
         x->chunked_request = true;
     }
     char *head = arena_bytes(x->arena, h1_request_head_size(method, target, headers));
@@ -67,45 +69,63 @@ int client_await_request_body(struct exchange *x, struct str body, bool last, in
     return rc;
 }
 
-/* The head is parsed where it lies in the lent buffer, then copied; what follows stays lent (body.ahead). */
+/* Room to gather a head that comes in pieces. */
+struct gather {
+    char *p;
+    size_t n, cap;
+};
+
+/* One read; what is small, or continues a head, goes to the arena, so that no slice has to move later. */
+static int await_more(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
+{
+    int got;
+    if (bytes->n == 0) {
+        got = await_read(x->io, bytes, deadline);
+        if (got > 0 && bytes->n <= SMALL_READ) {
+            *bytes = arena_str(x->arena, *bytes);
+            *g = (struct gather){(char *)(uintptr_t)bytes->p, bytes->n, bytes->n};
+        }
+    } else {
+        if (bytes->p != g->p || g->cap - g->n < 1024) {
+            g->cap = bytes->n * 2 < 4096 ? 4096 : bytes->n * 2;
+            char *bigger = arena_bytes(x->arena, g->cap);
+            memcpy(bigger, bytes->p, bytes->n);
+            g->p = bigger;
+            g->n = bytes->n;
+        }
+        got = await_read_into(x->io, g->p + g->n, g->cap - g->n, deadline);
+        g->n += got > 0 ? (size_t)got : 0;
+        *bytes = str_of(g->p, g->n);
+    }
+    if (got > 0) {
+        x->got_bytes = true;
+        x->received += (size_t)got;
+    }
+    return got;
+}
+
+/* A large first read is parsed where it lies in the lent buffer and only the head copied; what follows stays lent (body.ahead). */
 static int await_one_head(struct exchange *x, struct str bytes, int64_t deadline)
 {
-    char *kept = NULL;
-    size_t n = bytes.n, cap = 0;
+    struct gather g = {NULL, 0, 0};
     h1_parse_init(&x->parser, x->arena, x->limits, true);
     for (;;) {
-        int rc = n ? h1_parse(&x->parser, bytes) : 0;
+        int rc = bytes.n ? h1_parse(&x->parser, bytes) : 0;
         if (rc < 0) {
             return -EPROTO;
         }
         if (rc > 0) {
             size_t head = x->parser.head.bytes;
-            if (kept == NULL) {
+            if (bytes.p != g.p) {
                 h1_parse(&x->parser, arena_str(x->arena, str_head(bytes, head)));
             }
             x->body.ahead = str_skip(bytes, head);
             return 0;
         }
-        int got;
-        if (n == 0) {
-            got = await_read(x->io, &bytes, deadline);
-            n = got > 0 ? (size_t)got : 0;
-        } else {
-            if (kept == NULL || cap - n < 1024) {
-                cap = n * 2 < 4096 ? 4096 : n * 2;
-                char *bigger = arena_bytes(x->arena, cap);
-                memcpy(bigger, bytes.p, n);
-                kept = bigger;
-            }
-            got = await_read_into(x->io, kept + n, cap - n, deadline);
-            n += got > 0 ? (size_t)got : 0;
-            bytes = str_of(kept, n);
-        }
+        int got = await_more(x, &g, &bytes, deadline);
         if (got <= 0) {
             return got == 0 ? -ECONNRESET : got;
         }
-        x->got_bytes = true;
-        x->received += (size_t)got;
     }
 }
 

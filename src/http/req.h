@@ -69,6 +69,7 @@ struct req {
     struct str match_uri;         /* what routing uses: uri unless an option of config.yaml says otherwise */
     struct str host;              /* lower case, no port, no final dot: $host */
     struct str host_header;       /* Host as sent: $http_host */
+    struct str host_port;         /* the digits behind its colon, STR_NONE or empty without */
     struct headers headers;       /* request headers; what is here when the upstream head is written goes out */
     struct headers req_trailers;
     struct str scheme;            /* http, https */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define SMALL_READ 2048        /* most requests are smaller, head and body */
 #define GRACE_MS 5000          /* before a minimum rate counts */
 #define DRAIN_BYTES 65536      /* unread request body that is worth reading to keep a connection */
 #define LINGER_MS 2000
@@ -251,8 +252,20 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
     struct conn *c = q->c;
     struct gather g = {NULL, 0, 0};
     struct str bytes = str_of(c->left, c->left_n);
+    if (bytes.n == 0) {
+        int n = await_read(&c->io, &bytes, deadline);
+        if (n <= 0) {
+            return n == 0 ? -ECONNRESET : n;
+        }
+        if (bytes.n <= SMALL_READ) {
+            /* Copied before it is parsed: then no slice has to move. */
+            g.p = memcpy(arena_bytes(q->r.arena, bytes.n), bytes.p, bytes.n);
+            g.n = g.cap = bytes.n;
+            bytes.p = g.p;
+        }
+    }
     for (;;) {
-        int n = 0, rc = bytes.n ? h1_parse(&q->parser, bytes) : 0;
+        int n, rc = h1_parse(&q->parser, bytes);
         if (rc != 0) {
             size_t head = rc > 0 ? q->parser.head.bytes : bytes.n;
             if (bytes.p != g.p) {
@@ -261,16 +274,12 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
             q->body.ahead = str_skip(bytes, head);
             return rc > 0 ? 0 : -EPROTO;
         }
-        if (bytes.n == 0) {
-            n = await_read(&c->io, &bytes, deadline);
-        } else {
-            if (bytes.p != g.p || g.cap - g.n < 1024) {
-                gather_grow(&g, q->r.arena, bytes);
-            }
-            n = await_read_into(&c->io, g.p + g.n, g.cap - g.n, deadline);
-            g.n += n > 0 ? (size_t)n : 0;
-            bytes = str_of(g.p, g.n);
+        if (bytes.p != g.p || g.cap - g.n < 1024) {
+            gather_grow(&g, q->r.arena, bytes);
         }
+        n = await_read_into(&c->io, g.p + g.n, g.cap - g.n, deadline);
+        g.n += n > 0 ? (size_t)n : 0;
+        bytes = str_of(g.p, g.n);
         if (n <= 0) {
             q->r.bytes_in = g.n;
             return n == 0 ? -ECONNRESET : n;
@@ -312,7 +321,8 @@ static void keep_ahead(struct h1_req *q)
 {
     struct conn *c = q->c;
     struct str ahead = q->body.ahead;
-    struct str stable = q->r.has_body ? arena_str(q->r.arena, ahead) : STR("");
+    bool in_arena = q->parser.head.method.p + q->parser.head.bytes == ahead.p; /* a small read was copied whole */
+    struct str stable = !q->r.has_body ? STR("") : in_arena ? ahead : arena_str(q->r.arena, ahead);
     char *next = NULL;
     size_t next_n = 0;
     if (!q->r.has_body && ahead.n > 0) {
@@ -442,19 +452,19 @@ static void add_framing(struct h1_req *q)
     struct headers *h = &r->resp.headers;
     if (r->resp.length >= 0 && r->resp.status >= 200 && r->resp.status != 204 &&
         !(r->resp.status == 304 && r->resp.length == 0)) {
-        headers_add(h, STR("Content-Length"), arena_printf(r->arena, "%lld", (long long)r->resp.length));
+        headers_add_id(h, H_CONTENT_LENGTH, arena_u64(r->arena, (uint64_t)r->resp.length));
     } else if (!has_no_body(r)) {
         if (r->minor == 1) {
             q->chunked_out = true;
-            headers_add(h, STR("Transfer-Encoding"), STR("chunked"));
+            headers_add_id(h, H_TRANSFER_ENCODING, STR("chunked"));
         } else {
             q->close = true;
         }
     }
     if (q->close) {
-        headers_add(h, STR("Connection"), STR("close"));
+        headers_add_id(h, H_CONNECTION, STR("close"));
     } else if (r->minor == 0) {
-        headers_add(h, STR("Connection"), STR("keep-alive"));
+        headers_add_id(h, H_CONNECTION, STR("keep-alive"));
     }
 }
 
@@ -544,10 +554,10 @@ static int h1_await_head(struct req *r, struct str body, bool last)
     }
     struct str reason = r->resp.reason.p ? r->resp.reason : http_reason(r->resp.status);
     if (headers_find(h, H_SERVER) == NULL) {
-        headers_add(h, STR("Server"), q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+        headers_add_id(h, H_SERVER, q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     }
     if (headers_find(h, H_DATE) == NULL) {
-        headers_add(h, STR("Date"), str_of(wall_http_date(), 29));
+        headers_add_id(h, H_DATE, str_of(wall_http_date(), 29));
     }
     q->tunnel = r->resp.status == 101;
     q->close = q->close || (!can_keep(q) && !q->tunnel);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 struct options {
     const char *config, *data, *listen;
+    bool no_supervisor;
     char *data_beside;           /* made from config */
     char pid_path[4096];
 };
@@ -38,7 +40,7 @@ static int cmd_run(struct options *o)
         fprintf(stderr, "weir: cannot make the data folder %s: %s\n", o->data, strerror(errno));
         return 1;
     }
-    return supervisor_run(o->pid_path, serve, o);
+    return o->no_supervisor ? serve(o) : supervisor_run(o->pid_path, serve, o);
 }
 
 static int cmd_check(struct options *o)
@@ -125,7 +127,8 @@ static int usage(FILE *f)
     for (size_t i = 0; i < LENGTH_OF(commands); i++) {
         fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
     }
-    fprintf(f, "\n--config: default conf/config.yaml; --data: default a folder data beside the folder of config.yaml\n");
+    fprintf(f, "\n--config: default conf/config.yaml; --data: default a folder data beside the folder of config.yaml\n"
+               "run --no-supervisor: one process, for profilers and for who restarts it himself\n");
     return f == stderr ? 2 : 0;
 }
 
@@ -151,6 +154,10 @@ static int parse(int argc, char **argv, struct options *o)
     } known[] = {{"--config", &o->config}, {"-c", &o->config}, {"--data", &o->data}, {"--listen", &o->listen}};
     for (int i = 2; i < argc; i++) {
         size_t k = 0;
+        if (strcmp(argv[i], "--no-supervisor") == 0) {
+            o->no_supervisor = true;
+            continue;
+        }
         while (k < LENGTH_OF(known) && strcmp(argv[i], known[k].name) != 0) {
             k++;
         }

@@ -143,6 +143,11 @@ static enum h1_error read_upgrade(const struct headers *h, bool *usable)
 {
     bool some = false, h2c = headers_find(h, H_HTTP2_SETTINGS) != NULL;
 
+    *usable = false;
+    if (!headers_may_have(h, H_UPGRADE)) {
+        return H1_OK;
+    }
+
     for (unsigned i = 0; i < h->n; i++) {
         struct str rest = h->v[i].value, part;
 
@@ -172,6 +177,11 @@ static enum h1_error read_connection(struct h1_head *head, unsigned max_options,
 {
     bool close = false, keep_alive = false;
     unsigned options = 0;
+
+    if (!headers_may_have(&head->headers, H_CONNECTION)) {
+        head->keepalive = head->minor > 0;
+        return H1_OK;
+    }
 
     for (unsigned i = 0; i < head->headers.n; i++) {
         struct str rest = head->headers.v[i].value, part;
@@ -220,6 +230,7 @@ bool h1_is_hop_by_hop(const struct headers *h, const struct header *f)
     case H_CONNECTION:
     case H_HTTP2_SETTINGS:
     case H_KEEP_ALIVE:
+    case H_PROXY_AUTHENTICATE:
     case H_PROXY_AUTHORIZATION:
     case H_PROXY_CONNECTION:
     case H_TE:
@@ -230,7 +241,6 @@ bool h1_is_hop_by_hop(const struct headers *h, const struct header *f)
     case H_HOST:
         return false;
     default:
-        return str_ieq(f->name, STR("proxy-authenticate")) ||
-               headers_has_token(h, H_CONNECTION, f->name);
+        return headers_has_token(h, H_CONNECTION, f->name);
     }
 }

@@ -162,8 +162,18 @@ static int on_line_end(struct h1_parser *p, char c, enum state after_cr, enum st
     return GO_ON;
 }
 
+/* "HTTP/1.1" is at hand: no need to look at it byte by byte. */
+static void skip_usual_version(struct h1_parser *p, const char *b, size_t end)
+{
+    if (p->scanned == p->pos && end - p->scanned > 8 && memcmp(b + p->scanned, "HTTP/1.1", 8) == 0) {
+        p->head.minor = 1;
+        p->scanned += 8;
+    }
+}
+
 static int on_version(struct h1_parser *p, const char *b, size_t end)
 {
+    skip_usual_version(p, b, end);
     for (; p->scanned < end; p->scanned++) {
         const size_t k = p->scanned - p->pos;
         const char c = b[p->scanned];
@@ -195,6 +205,7 @@ static enum h1_error read_status_byte(struct h1_head *head, size_t k, char c)
 
 static int on_status(struct h1_parser *p, const char *b, size_t end)
 {
+    skip_usual_version(p, b, end);
     for (; p->scanned < end; p->scanned++) {
         const size_t k = p->scanned - p->pos;
         const char c = b[p->scanned];
@@ -246,7 +257,35 @@ static int on_end(struct h1_parser *p)
     return GO_ON;
 }
 
-static int on_field(struct h1_parser *p, const char *b)
+/*
+ * A field line that is here to its end and has nothing wrong with it, which is nearly all of them: the work of S_NAME to S_VALUE_LF in one go. Anything else is
+ * left to these states, which find out what it is.
+ */
+static int on_whole_line(struct h1_parser *p, const char *b, size_t end)
+{
+    const size_t name = p->scanned, name_n = h1_scan_token(b + name, end - name);
+    size_t from = name + name_n + 1;
+
+    if (name_n == 0 || from >= end || b[from - 1] != ':' ||
+        p->head.headers.n == p->limits->fields) {
+        return go(p, S_NAME);
+    }
+    while (from < end && (b[from] == ' ' || b[from] == '\t')) {
+        from++;
+    }
+    const size_t to = from + h1_scan_value(b + from, end - from);
+
+    if (to + 1 >= end || b[to] != '\r' || b[to + 1] != '\n') {
+        return go(p, S_NAME);
+    }
+    headers_add(&p->head.headers, str_of(b + name, name_n), str_trim(str_of(b + from, to - from)));
+    p->scanned = p->pos = p->line = to + 2;
+    const enum h1_error e = h1_read_field(&p->head, p->is_response);
+
+    return e == H1_OK ? GO_ON : fail(p, e);
+}
+
+static int on_field(struct h1_parser *p, const char *b, size_t end)
 {
     const char c = b[p->scanned];
 
@@ -259,7 +298,7 @@ static int on_field(struct h1_parser *p, const char *b)
     if (c == ' ' || c == '\t') {
         return fail(p, H1_OBS_FOLD);
     }
-    return go(p, S_NAME);
+    return on_whole_line(p, b, end);
 }
 
 static int on_name(struct h1_parser *p, const char *b, size_t end)
@@ -357,7 +396,7 @@ static int advance(struct h1_parser *p, const char *b, size_t end)
     case S_LINE_LF:
         return on_lf(p, b, S_FIELD);
     case S_FIELD:
-        return on_field(p, b);
+        return on_field(p, b, end);
     case S_NAME:
         return on_name(p, b, end);
     case S_BLANKS:

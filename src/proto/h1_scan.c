@@ -161,3 +161,22 @@ size_t h1_scan_token_vector(const char *p, size_t n)
     }
     return i + h1_scan_scalar(p + i, n - i, H1_TOKEN);
 }
+
+size_t h1_count_controls(const char *p, size_t n)
+{
+    size_t i = 0, count = 0;
+
+#ifdef __SSE2__
+    for (; i + LANES <= n; i += LANES) {
+        /* Nearly always none or the two of a line end. */
+        for (unsigned bits = (unsigned)_mm_movemask_epi8((__m128i)not_value(load(p + i))); bits;
+             bits &= bits - 1) {
+            count++;
+        }
+    }
+#endif
+    for (; i < n; i++) {
+        count += !h1_is(p[i], H1_VALUE);
+    }
+    return count;
+}

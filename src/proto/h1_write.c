@@ -23,13 +23,13 @@ static size_t fields_size(const struct headers *h)
     return n;
 }
 
-/* The fields and the blank line; NULL when a byte may not stand where it is. */
+/* The fields and the blank line; NULL when a name is not one. A name that has an id is a token; the values are checked together, as written (is_clean). */
 static char *put_fields(char *out, const struct headers *h)
 {
     for (unsigned i = 0; i < h->n; i++) {
         const struct header *f = &h->v[i];
 
-        if (!header_name_is_valid(f->name) || !header_value_is_valid(f->value)) {
+        if (f->id == H_OTHER && !header_name_is_valid(f->name)) {
             return NULL;
         }
         out = put(out, f->name);
@@ -38,6 +38,12 @@ static char *put_fields(char *out, const struct headers *h)
         out = put(out, STR("\r\n"));
     }
     return put(out, STR("\r\n"));
+}
+
+/* Have only our own line ends put control bytes into a head of this many lines (blank one included)? */
+static bool is_clean(const char *out, const char *end, unsigned lines)
+{
+    return h1_count_controls(out, (size_t)(end - out)) == 2 * (size_t)lines;
 }
 
 size_t h1_request_head_size(struct str method, struct str target, const struct headers *h)
@@ -59,7 +65,7 @@ size_t h1_write_request_head(char *out, struct str method, struct str target,
     p = put(p, target);
     p = put(p, STR(" HTTP/1.1\r\n"));
     p = put_fields(p, h);
-    return p ? (size_t)(p - out) : 0;
+    return p && is_clean(out, p, h->n + 2) ? (size_t)(p - out) : 0;
 }
 
 size_t h1_response_head_size(struct str reason, const struct headers *h)
@@ -72,7 +78,7 @@ size_t h1_write_response_head(char *out, unsigned minor, int status, struct str 
 {
     char *p = out;
 
-    if (minor > 1 || status < 100 || status > 999 || !header_value_is_valid(reason)) {
+    if (minor > 1 || status < 100 || status > 999) {
         return 0;
     }
     p = put(p, minor == 1 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
@@ -83,7 +89,7 @@ size_t h1_write_response_head(char *out, unsigned minor, int status, struct str 
     p = put(p, reason);
     p = put(p, STR("\r\n"));
     p = put_fields(p, h);
-    return p ? (size_t)(p - out) : 0;
+    return p && is_clean(out, p, h->n + 2) ? (size_t)(p - out) : 0;
 }
 
 size_t h1_chunk_head(char out[18], uint64_t n)

@@ -23,6 +23,7 @@ static const struct {
 #undef X
 };
 
+static char spelling[H_COUNT][NAME_MAX_LEN];
 static uint8_t slots[1 << SLOTS_LOG2];
 static uint32_t multiplier;
 
@@ -51,12 +52,40 @@ static bool slots_fill(uint32_t m)
     return true;
 }
 
+/* First letters of words are capitals, but for some names that history spelled otherwise. */
+static void spelling_init(void)
+{
+    static const struct {
+        enum header_id id;
+        char text[NAME_MAX_LEN];
+    } odd[] = {{H_ETAG, "ETag"},
+               {H_TE, "TE"},
+               {H_WWW_AUTHENTICATE, "WWW-Authenticate"},
+               {H_HTTP2_SETTINGS, "HTTP2-Settings"},
+               {H_X_API_KEY, "X-API-KEY"},
+               {H_X_REAL_IP, "X-Real-IP"},
+               {H_X_CONSUMER_CUSTOM_ID, "X-Consumer-Custom-ID"}};
+
+    for (int id = H_OTHER + 1; id < H_COUNT; id++) {
+        for (size_t i = 0; i < known[id].n; i++) {
+            const char c = known[id].text[i];
+            const bool first = i == 0 || known[id].text[i - 1] == '-';
+
+            spelling[id][i] = first && c >= 'a' && c <= 'z' ? (char)(c - 0x20) : c;
+        }
+    }
+    for (size_t i = 0; i < LENGTH_OF(odd); i++) {
+        memcpy(spelling[odd[i].id], odd[i].text, NAME_MAX_LEN);
+    }
+}
+
 __attribute__((constructor)) static void slots_init(void)
 {
     uint32_t m = 0x9e3779b1;
     int tries = 0;
 
-    _Static_assert(H_COUNT <= 255, "ids are kept in one byte");
+    _Static_assert(H_COUNT <= 64, "a bit of headers.present each");
+    spelling_init();
     while (!slots_fill(m)) {
         /* Fails only when two names agree in length and the three bytes: then name_slot has to look
          * at others. */
@@ -120,10 +149,16 @@ struct str header_name(enum header_id id)
     return str_of(known[id].text, known[id].n);
 }
 
+struct str header_spelling(enum header_id id)
+{
+    ASSERT(id < H_COUNT);
+    return str_of(spelling[id], known[id].n);
+}
+
 void headers_init(struct headers *h, struct arena *a, unsigned cap)
 {
     *h = (struct headers){.arena = a, .cap = cap};
-    h->v = cap > 0 ? ARENA_ARRAY(a, struct header, cap) : NULL;
+    h->v = cap > 0 ? arena_alloc_raw(a, sizeof(*h->v) * cap) : NULL;
 }
 
 static bool header_is_named(const struct header *f, enum header_id id, struct str name)
@@ -133,6 +168,9 @@ static bool header_is_named(const struct header *f, enum header_id id, struct st
 
 static struct header *find(const struct headers *h, enum header_id id, struct str name)
 {
+    if (!headers_may_have(h, id)) {
+        return NULL;
+    }
     for (unsigned i = 0; i < h->n; i++) {
         if (header_is_named(&h->v[i], id, name)) {
             return &h->v[i];
@@ -170,7 +208,7 @@ static void append(struct headers *h, enum header_id id, struct str name, struct
 {
     if (h->n == h->cap) {
         const unsigned cap = h->cap < 8 ? 16 : h->cap * 2;
-        struct header *v = ARENA_ARRAY(h->arena, struct header, cap);
+        struct header *v = arena_alloc_raw(h->arena, sizeof(*v) * cap);
 
         if (h->n > 0) {
             memcpy(v, h->v, h->n * sizeof(*v));
@@ -178,6 +216,7 @@ static void append(struct headers *h, enum header_id id, struct str name, struct
         h->v = v;
         h->cap = cap;
     }
+    h->present |= (uint64_t)1 << id;
     h->v[h->n++] = (struct header){.name = name, .value = value, .id = id};
 }
 
@@ -194,7 +233,7 @@ void headers_push(struct headers *h, const struct header *f)
 void headers_add_id(struct headers *h, enum header_id id, struct str value)
 {
     ASSERT(id != H_OTHER);
-    append(h, id, header_name(id), value);
+    append(h, id, header_spelling(id), value);
 }
 
 /* Drop the fields of this name from index i on. */
@@ -233,7 +272,7 @@ void headers_set(struct headers *h, struct str name, struct str value)
 void headers_set_id(struct headers *h, enum header_id id, struct str value)
 {
     ASSERT(id != H_OTHER);
-    set(h, id, header_name(id), value);
+    set(h, id, header_spelling(id), value);
 }
 
 unsigned headers_del(struct headers *h, struct str name)
@@ -244,15 +283,24 @@ unsigned headers_del(struct headers *h, struct str name)
 unsigned headers_del_id(struct headers *h, enum header_id id)
 {
     ASSERT(id != H_OTHER);
-    return del_from(h, 0, id, STR_NONE);
+    return headers_may_have(h, id) ? del_from(h, 0, id, STR_NONE) : 0;
 }
 
 bool headers_has_token(const struct headers *h, enum header_id id, struct str token)
 {
+    if (!headers_may_have(h, id)) {
+        return false;
+    }
     for (unsigned i = 0; i < h->n; i++) {
         struct str rest = h->v[i].value, part;
 
         if (h->v[i].id != id) {
+            continue;
+        }
+        if (rest.n <= token.n) {
+            if (str_ieq(rest, token)) {
+                return true;
+            }
             continue;
         }
         while (str_split(&rest, ',', &part)) {

@@ -21,7 +21,7 @@
     X(HTTP2_SETTINGS, "http2-settings") X(IF_MODIFIED_SINCE, "if-modified-since")                  \
     X(IF_NONE_MATCH, "if-none-match") X(KEEP_ALIVE, "keep-alive")                                  \
     X(LAST_MODIFIED, "last-modified") X(LOCATION, "location") X(ORIGIN, "origin")                  \
-    X(PROXY_AUTHORIZATION, "proxy-authorization") X(PROXY_CONNECTION, "proxy-connection")          \
+    X(PROXY_AUTHENTICATE, "proxy-authenticate") X(PROXY_AUTHORIZATION, "proxy-authorization") X(PROXY_CONNECTION, "proxy-connection")          \
     X(RANGE, "range") X(REFERER, "referer") X(SERVER, "server") X(SET_COOKIE, "set-cookie")        \
     X(TE, "te") X(TRAILER, "trailer") X(TRANSFER_ENCODING, "transfer-encoding")                    \
     X(UPGRADE, "upgrade") X(USER_AGENT, "user-agent") X(VARY, "vary") X(VIA, "via")                \
@@ -47,6 +47,7 @@ struct header {
 struct headers {
     struct header *v;
     unsigned n, cap;
+    uint64_t present;    /* bit of each id that was ever added: what is not there is not looked for */
     struct arena *arena; /* where v and added text live */
 };
 
@@ -54,8 +55,15 @@ struct headers {
 enum header_id header_id_of(struct str name);
 /* The canonical lower-case name of an id. */
 struct str header_name(enum header_id id);
+/* The name as it is usually spelled on the wire: "Content-Type". */
+struct str header_spelling(enum header_id id);
 
 void headers_init(struct headers *h, struct arena *a, unsigned cap);
+/* Was a field with this id added (and perhaps deleted since)? */
+static inline bool headers_may_have(const struct headers *h, enum header_id id)
+{
+    return h->present >> id & 1;
+}
 /* The first field with this id / name, NULL when there is none. */
 struct header *headers_find(const struct headers *h, enum header_id id);
 struct header *headers_find_name(const struct headers *h, struct str name);

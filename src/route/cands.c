@@ -107,7 +107,10 @@ void *cands_changed(void *old, void *change)
 
 /* ---- conditions ---- */
 
-/* A host pattern as a condition: "*suffix" or a name, with a port compared only when the client sent one. */
+/*
+ * A host pattern as a condition: "*suffix" or a name, with a port compared only when the client
+ * sent one.
+ */
 static bool host_matches(struct str pattern, const struct route_query *q, struct str *matched)
 {
     bool wild = pattern.n > 0 && pattern.p[0] == '*';
@@ -116,7 +119,8 @@ static bool host_matches(struct str pattern, const struct route_query *q, struct
 
     if (colon >= 0) {
         ptrdiff_t sent = str_rindex(q->host_header, ':');
-        if (sent >= 0 && !str_eq(str_skip(q->host_header, (size_t)sent), str_skip(want, (size_t)colon))) {
+        if (sent >= 0 &&
+            !str_eq(str_skip(q->host_header, (size_t)sent), str_skip(want, (size_t)colon))) {
             return false;
         }
         want = str_head(want, (size_t)colon);
@@ -173,7 +177,7 @@ static inline bool cand_matches(const struct cand *c, struct search *s)
     return !c->has_more || more_matches(c, s->q);
 }
 
-void cands_search(const struct cands *list, struct search *s)
+void cands_search_all(const struct cands *list, struct search *s)
 {
     for (uint32_t i = 0; i < list->n; i++) {
         const struct cand *c = &list->v[i];
@@ -187,19 +191,14 @@ void cands_search(const struct cands *list, struct search *s)
     }
 }
 
-void search_finish(struct search *s)
+void search_finish_more(struct search *s)
 {
     const struct cand *c = s->best;
 
-    s->m->route = c->route;
-    s->m->uri_pattern = c->uri;
-    s->m->host_pattern = STR_NONE;
     if (c->n_hosts > 0) {
         any_host_matches(c, s->q, &s->m->host_pattern);
     }
-    if (!c->pattern) {
-        s->m->n_params = 0;
-    } else if (s->captured != c) {
+    if (c->pattern && s->captured != c) { /* others were tried since */
         pattern_match(c->pattern, s->q->uri, s->m);
     }
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pattern is a row of tokens: text, parameter, star. Stars cut it into pieces. Between two stars the reference's greedy expression takes each piece as far right as it goes, and
- * since pieces begin with a slash and hold a fixed number of them, the last piece can only stand at the end: so pieces are placed from right to left, without backtracking.
+ * A pattern is a row of tokens: text, parameter, star. Stars cut it into pieces. Between two stars
+ * the reference's greedy expression takes each piece as far right as it goes, and since pieces
+ * begin with a slash and hold a fixed number of them, the last piece can only stand at the end: so
+ * pieces are placed from right to left, without backtracking.
  */
 #include "route/pattern.h"
 
@@ -23,12 +25,12 @@ struct token {
 
 struct pattern {
     uint32_t refs;
-    uint32_t n_params;   /* names that are captured */
+    uint32_t n_params; /* names that are captured */
     struct str uri;
     size_t index;
-    size_t start;        /* where the first token stands */
-    bool dots;           /* a '.' in some text: any byte but a newline */
-    bool is_regex;       /* re decides; NULL: it did not compile and matches nothing */
+    size_t start;  /* where the first token stands */
+    bool dots;     /* a '.' in some text: any byte but a newline */
+    bool is_regex; /* re decides; NULL: it did not compile and matches nothing */
     const struct re *re;
     struct arena *arena; /* of re */
     uint32_t n_tokens, n_stars;
@@ -94,7 +96,8 @@ static void add_special(struct pattern *p, struct str segment)
     t->capture = p->n_params;
     for (uint32_t i = 0; i < p->n_tokens; i++) {
         struct token *before = &p->tokens[i];
-        if (before->kind != TOKEN_TEXT && str_eq(before->text, t->text) && before->capture != NOT_CAPTURED) {
+        if (before->kind != TOKEN_TEXT && str_eq(before->text, t->text) &&
+            before->capture != NOT_CAPTURED) {
             t->capture = before->capture;
             before->capture = NOT_CAPTURED;
         }
@@ -202,6 +205,13 @@ void pattern_drop(struct pattern *p)
     }
 }
 
+bool pattern_is_rest(const struct pattern *p, struct str *name)
+{
+    *name = p->tokens[0].text;
+    return p->n_tokens == 1 && p->tokens[0].kind == TOKEN_STAR && p->start == p->index &&
+           !p->is_regex;
+}
+
 size_t pattern_key(const struct pattern *p, char *out, bool *whole)
 {
     size_t n = p->index, params = 0;
@@ -269,7 +279,8 @@ static bool text_matches(struct str text, const char *p, bool dots)
 }
 
 /* Match the tokens [i, end), none of them a star, at byte pos. Where they end, or NO_MATCH. */
-static size_t match_piece(const struct pattern *p, uint32_t i, uint32_t end, struct str uri, size_t pos, struct route_match *m)
+static size_t match_piece(const struct pattern *p, uint32_t i, uint32_t end, struct str uri,
+                          size_t pos, struct route_match *m)
 {
     for (; i < end; i++) {
         const struct token *t = &p->tokens[i];
@@ -289,8 +300,12 @@ static size_t match_piece(const struct pattern *p, uint32_t i, uint32_t end, str
     return pos;
 }
 
-/* The last place in [low, limit) where the piece fits in before limit (ends there, when at_end). *stop: where it ends. NO_MATCH, or where it begins. */
-static size_t place_piece(const struct pattern *p, uint32_t i, uint32_t end, struct str uri, size_t low, size_t limit, size_t *stop, struct route_match *m)
+/*
+ * The last place in [low, limit) where the piece fits in before limit (ends there, when at_end).
+ * *stop: where it ends. NO_MATCH, or where it begins.
+ */
+static size_t place_piece(const struct pattern *p, uint32_t i, uint32_t end, struct str uri,
+                          size_t low, size_t limit, size_t *stop, struct route_match *m)
 {
     bool at_end = end == p->n_tokens;
 
@@ -307,7 +322,8 @@ static size_t place_piece(const struct pattern *p, uint32_t i, uint32_t end, str
 }
 
 /* What begins with the first star, from right to left; the text of that star begins at low. */
-static bool match_stars(const struct pattern *p, uint32_t first, struct str uri, size_t low, struct route_match *m)
+static bool match_stars(const struct pattern *p, uint32_t first, struct str uri, size_t low,
+                        struct route_match *m)
 {
     size_t limit = uri.n;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Updates walk down noting the way, make the new piece, and copy the way back up. Nothing here recurses over the depth of a tree: keys may be long and nested.
+ * Updates walk down noting the way, make the new piece, and copy the way back up. Nothing here
+ * recurses over the depth of a tree: keys may be long and nested.
  */
 #include "route/radix.h"
 
@@ -16,7 +17,10 @@ struct radix *radix_hold(struct radix *t)
     return t;
 }
 
-/* A node with one reference whose slots and children (their bytes too) are still to be filled. Its label is a followed by b. */
+/*
+ * A node with one reference whose slots and children (their bytes too) are still to be filled. Its
+ * label is a followed by b.
+ */
 static struct radix *node_new(uint32_t n_kids, struct str a, struct str b)
 {
     size_t pad = (n_kids + 15) & ~15u;
@@ -70,7 +74,8 @@ static void node_share_slots(struct radix *t, const struct radix *from, const st
 }
 
 /* A node with all of `from` but another label: a followed by b. */
-static struct radix *node_relabel(const struct radix *from, const struct radix_ops *ops, struct str a, struct str b)
+static struct radix *node_relabel(const struct radix *from, const struct radix_ops *ops,
+                                  struct str a, struct str b)
 {
     struct radix *t = node_new(from->n_kids, a, b);
 
@@ -81,7 +86,10 @@ static struct radix *node_relabel(const struct radix *from, const struct radix_o
     return t;
 }
 
-/* Drop what a dead node keeps; children that die with it are put on the list, linked through a slot that is empty by then. */
+/*
+ * Drop what a dead node keeps; children that die with it are put on the list, linked through a slot
+ * that is empty by then.
+ */
 static void node_bury(struct radix *t, const struct radix_ops *ops, struct radix **list)
 {
     for (int s = 0; s < RADIX_SLOTS; s++) {
@@ -196,20 +204,27 @@ static size_t common_prefix(struct str a, struct str b)
     return i;
 }
 
-/* t without the need of being a node of its own: NULL when it holds nothing, joined with its child when it only leads there. Takes over t. */
+/*
+ * t without the need of being a node of its own: NULL when it holds nothing, joined with its child
+ * when it only leads there. Takes over t.
+ */
 static struct radix *node_tidy(struct radix *t, const struct radix_ops *ops)
 {
     if (t->slot[0] || t->slot[1] || t->n_kids > 1 || (t->n_kids == 1 && t->has_param)) {
         return t;
     }
-    struct radix *joined = t->n_kids == 0 ? NULL : node_relabel(radix_kids(t)[0], ops, node_label(t), node_label(radix_kids(t)[0]));
+    struct radix *joined = t->n_kids == 0 ? NULL
+                                          : node_relabel(radix_kids(t)[0], ops, node_label(t),
+                                                         node_label(radix_kids(t)[0]));
 
     radix_drop(t, ops);
     return joined;
 }
 
-/* Copy of t with child i taken away (kid NULL), replaced, or added in front of it. Takes over kid. */
-static struct radix *node_with_kid(const struct radix *t, const struct radix_ops *ops, uint32_t i, bool is_new, struct radix *kid)
+/* Copy of t with child i taken away (kid NULL), replaced, or added in front of it. Takes over kid.
+ */
+static struct radix *node_with_kid(const struct radix *t, const struct radix_ops *ops, uint32_t i,
+                                   bool is_new, struct radix *kid)
 {
     uint32_t n = t->n_kids + (is_new ? 1 : 0) - (kid ? 0 : 1), from = 0, to = 0;
     struct radix *copy = node_new(n, node_label(t), STR_NONE);
@@ -231,7 +246,8 @@ static struct radix *node_with_kid(const struct radix *t, const struct radix_ops
 }
 
 /* Copy of t with another value in a slot. Takes over value. */
-static struct radix *node_with_value(const struct radix *t, const struct radix_ops *ops, enum radix_slot slot, void *value)
+static struct radix *node_with_value(const struct radix *t, const struct radix_ops *ops,
+                                     enum radix_slot slot, void *value)
 {
     struct radix *copy = node_relabel(t, ops, node_label(t), STR_NONE);
 
@@ -242,8 +258,12 @@ static struct radix *node_with_value(const struct radix *t, const struct radix_o
     return node_tidy(copy, ops);
 }
 
-/* t cut in two at byte `at` of its label, and the rest of the key beside its lower half (or its value on the upper one). Takes over value. */
-static struct radix *node_split(const struct radix *t, const struct radix_ops *ops, size_t at, struct str rest, enum radix_slot slot, void *value)
+/*
+ * t cut in two at byte `at` of its label, and the rest of the key beside its lower half (or its
+ * value on the upper one). Takes over value.
+ */
+static struct radix *node_split(const struct radix *t, const struct radix_ops *ops, size_t at,
+                                struct str rest, enum radix_slot slot, void *value)
 {
     struct str label = node_label(t);
     struct radix *lower = node_relabel(t, ops, str_skip(label, at), STR_NONE);
@@ -262,8 +282,12 @@ static struct radix *node_split(const struct radix *t, const struct radix_ops *o
     return upper;
 }
 
-/* Copy the nodes above a new piece, which takes the place of (or is added as) the last step's child. */
-static struct radix *way_up(const struct way *w, const struct radix_ops *ops, bool is_new, struct radix *piece)
+/*
+ * Copy the nodes above a new piece, which takes the place of (or is added as) the last step's
+ * child.
+ */
+static struct radix *way_up(const struct way *w, const struct radix_ops *ops, bool is_new,
+                            struct radix *piece)
 {
     for (size_t i = w->n; i-- > 0; is_new = false) {
         const struct step *s = &w->v[i];
@@ -298,7 +322,8 @@ static struct spot way_down(struct way *w, struct radix *t, struct str key)
     return at;
 }
 
-struct radix *radix_update(struct radix *t, const struct radix_ops *ops, struct str key, enum radix_slot slot, void *(*fn)(void *old, void *arg), void *arg)
+struct radix *radix_update(struct radix *t, const struct radix_ops *ops, struct str key,
+                           enum radix_slot slot, void *(*fn)(void *old, void *arg), void *arg)
 {
     struct way w = {.cap = 32};
     w.v = w.room;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * radix: a persistent radix tree from bytes to two values a key: one for "exactly this key" and one for "all that starts with it".
+ * radix: a persistent radix tree from bytes to two values a key: one for "exactly this key" and one
+ * for "all that starts with it".
  *
- * An update copies the nodes from the root to the change and shares all others. Counts are touched on the control thread only; any thread may walk a tree that is held.
+ * An update copies the nodes from the root to the change and shares all others. Counts are touched
+ * on the control thread only; any thread may walk a tree that is held.
  *
- * RADIX_PARAM in a key stands for "one path segment". It always begins a node, so that an edge with it is found among the children as any other byte.
+ * RADIX_PARAM in a key stands for "one path segment". It always begins a node, so that an edge with
+ * it is found among the children as any other byte.
  */
 #include "base/str.h"
 
@@ -22,7 +25,10 @@ struct radix_ops {
     void (*drop)(void *value);
 };
 
-/* The first bytes of the children (in order, padded to 16), the children and the label follow. */
+/*
+ * The children follow, then the first bytes of their labels (in order, padded to 16), then the
+ * label.
+ */
 struct radix {
     uint32_t refs;
     uint32_t label_n;
@@ -33,28 +39,30 @@ struct radix {
 };
 
 /*
- * A new tree (one reference) in which fn(old value or NULL, arg) stands at key. fn gives back one reference; NULL takes the value away. t is left as it was. NULL is the empty tree.
+ * A new tree (one reference) in which fn(old value or NULL, arg) stands at key. fn gives back one
+ * reference; NULL takes the value away. t is left as it was. NULL is the empty tree.
  */
-struct radix *radix_update(struct radix *t, const struct radix_ops *ops, struct str key, enum radix_slot slot, void *(*fn)(void *old, void *arg), void *arg);
+struct radix *radix_update(struct radix *t, const struct radix_ops *ops, struct str key,
+                           enum radix_slot slot, void *(*fn)(void *old, void *arg), void *arg);
 void *radix_get(const struct radix *t, struct str key, enum radix_slot slot);
 struct radix *radix_hold(struct radix *t);
 void radix_drop(struct radix *t, const struct radix_ops *ops);
 
 /* ---- for walkers ---- */
 
-static inline uint8_t *radix_bytes(const struct radix *t)
-{
-    return (uint8_t *)(uintptr_t)(t + 1);
-}
-
 static inline struct radix **radix_kids(const struct radix *t)
 {
-    return (struct radix **)(void *)(radix_bytes(t) + ((t->n_kids + 15) & ~15u));
+    return (struct radix **)(uintptr_t)(t + 1);
+}
+
+static inline uint8_t *radix_bytes(const struct radix *t)
+{
+    return (uint8_t *)(radix_kids(t) + t->n_kids);
 }
 
 static inline char *radix_label(const struct radix *t)
 {
-    return (char *)(radix_kids(t) + t->n_kids);
+    return (char *)radix_bytes(t) + ((t->n_kids + 15) & ~15u);
 }
 
 /* The child whose label begins with c, or NULL. */
@@ -63,8 +71,11 @@ static inline struct radix *radix_kid(const struct radix *t, char c)
     const uint8_t *bytes = radix_bytes(t);
 
 #ifdef __SSE2__
-    for (uint32_t i = 0; i < t->n_kids; i += 16) { /* the padding repeats the first byte: never found first */
-        __m128i eq = _mm_cmpeq_epi8(_mm_load_si128((const __m128i *)(const void *)(bytes + i)), _mm_set1_epi8(c));
+    const __m128i wanted = _mm_set1_epi32((int)((uint8_t)c * 0x01010101u));
+    for (uint32_t i = 0; i < t->n_kids;
+         i += 16) { /* the padding repeats the first byte: never found first */
+        __m128i eq =
+            _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(bytes + i)), wanted);
         unsigned hits = (unsigned)_mm_movemask_epi8(eq);
         if (hits != 0) {
             return radix_kids(t)[i + (uint32_t)__builtin_ctz(hits)];

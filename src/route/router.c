@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two levels: a tree of reversed hosts whose values are trees of uris, and one tree of uris for routes without hosts (for all routes in the modes that start
- * with the uri). docs/internals/routing.md draws it.
+ * Two levels: a tree of reversed hosts whose values are trees of uris, and one tree of uris for
+ * routes without hosts (for all routes in the modes that start with the uri).
+ * docs/internals/routing.md draws it.
  */
 #include "route/router.h"
 
@@ -98,11 +99,11 @@ struct edit {
     const struct route *route;
     enum router_mode mode;
     bool remove;
-    unsigned keys;         /* done */
-    bool hit;              /* the route was there: it stood at the first key */
+    unsigned keys; /* done */
+    bool hit;      /* the route was there: it stood at the first key */
     const struct str *hosts;
     unsigned n_hosts;
-    struct str host;       /* the one in hand; its site's key is made of it */
+    struct str host; /* the one in hand; its site's key is made of it */
 };
 
 /* Where the part of a uri ends that is compared as it stands: SIZE_MAX when that is all of it. */
@@ -112,6 +113,38 @@ static size_t index_end(struct str uri, enum router_mode mode)
     ptrdiff_t end = colon >= 0 ? colon : str_index(uri, '*');
 
     return end < 0 ? SIZE_MAX : (size_t)end;
+}
+
+/* Under which key a uri stands; fills what of its pattern remains to be compared into c. */
+struct place {
+    struct str key;
+    enum radix_slot slot;
+    char *room; /* of a key that is not just the beginning of the uri */
+};
+
+static struct place place_of(struct cand *c, enum router_mode mode)
+{
+    struct place at = {.key = c->uri, .slot = RADIX_EXACT};
+    size_t index = index_end(c->uri, mode);
+    struct pattern *p = index == SIZE_MAX ? NULL : pattern_new(c->uri, index);
+    bool whole = index == SIZE_MAX;
+    struct str rest;
+
+    if (p && pattern_is_rest(p, &rest)) {
+        c->rest = rest;
+        c->rest_at = (uint32_t)index;
+        pattern_drop(p);
+        p = NULL;
+    }
+    if (p) {
+        at.room = mem_alloc(c->uri.n);
+        at.key = str_of(at.room, pattern_key(p, at.room, &whole));
+    } else if (!whole) {
+        at.key = str_head(c->uri, index);
+    }
+    c->pattern = p;
+    at.slot = whole ? RADIX_EXACT : RADIX_PREFIX;
+    return at;
 }
 
 /* t with one uri of the route put in or taken out. Takes over t. */
@@ -128,28 +161,14 @@ static struct radix *edit_uri(struct edit *e, struct radix *t, unsigned i, bool 
         .n_hosts = with_hosts ? e->n_hosts : 0,
         .has_more = (with_hosts && e->n_hosts > 0) || r->n_remote_addrs > 0 || r->vars,
     };
-    size_t index = index_end(c.uri, e->mode);
-    struct str key = c.uri;
-    enum radix_slot slot = RADIX_EXACT;
-    char *room = NULL;
-
-    if (index != SIZE_MAX) {
-        bool whole = false;
-        key = str_head(c.uri, index);
-        c.pattern = pattern_new(c.uri, index);
-        if (c.pattern) {
-            room = mem_alloc(c.uri.n);
-            key = str_of(room, pattern_key(c.pattern, room, &whole));
-        }
-        slot = whole ? RADIX_EXACT : RADIX_PREFIX;
-    }
+    struct place at = place_of(&c, e->mode);
     struct cands_change change = {.cand = &c, .remove = e->remove};
-    struct radix *result = radix_update(t, &cands_ops, key, slot, cands_changed, &change);
+    struct radix *result = radix_update(t, &cands_ops, at.key, at.slot, cands_changed, &change);
 
     e->hit |= e->keys++ == 0 && change.hit;
     radix_drop(t, &cands_ops);
     pattern_drop(c.pattern);
-    free(room);
+    free(at.room);
     return result;
 }
 
@@ -195,14 +214,16 @@ static struct radix *edit_host(struct edit *e, struct radix *sites, struct str h
         reversed[i] = ascii_lower(name.p[name.n - 1 - i]);
     }
     e->host = host;
-    struct radix *result = radix_update(sites, &site_ops, str_of(reversed, name.n), wild ? RADIX_PREFIX : RADIX_EXACT, site_changed, e);
+    struct radix *result = radix_update(sites, &site_ops, str_of(reversed, name.n),
+                                        wild ? RADIX_PREFIX : RADIX_EXACT, site_changed, e);
 
     radix_drop(sites, &site_ops);
     free(reversed);
     return result;
 }
 
-static struct router *edit_router(struct router *r, const struct route *route, const struct service *service, bool remove)
+static struct router *edit_router(struct router *r, const struct route *route,
+                                  const struct service *service, bool remove)
 {
     struct edit e = {
         .route = route,
@@ -235,12 +256,14 @@ static struct router *edit_router(struct router *r, const struct route *route, c
     return copy;
 }
 
-struct router *router_put(struct router *r, const struct route *route, const struct service *service)
+struct router *router_put(struct router *r, const struct route *route,
+                          const struct service *service)
 {
     return route->enabled ? edit_router(r, route, service, false) : router_hold(r);
 }
 
-struct router *router_del(struct router *r, const struct route *route, const struct service *service)
+struct router *router_del(struct router *r, const struct route *route,
+                          const struct service *service)
 {
     return r && route->enabled ? edit_router(r, route, service, true) : router_hold(r);
 }
@@ -248,14 +271,14 @@ struct router *router_del(struct router *r, const struct route *route, const str
 /* ---- matching ---- */
 
 /*
- * The nodes passed on the way down that have something to offer to longer keys. They are tried from the deepest up; when there were more than fit, the way down is
- * taken again for those above.
+ * The nodes passed on the way down that have something to offer to longer keys. They are tried from
+ * the deepest up; when there were more than fit, the way down is taken again for those above.
  */
 #define TRAIL_MAX 32
 struct trail {
     const struct radix *node[TRAIL_MAX];
     size_t pos[TRAIL_MAX];
-    size_t n;     /* passed, at most `limit` of them */
+    size_t n; /* passed, at most `limit` of them */
     size_t limit;
 };
 
@@ -268,7 +291,10 @@ static inline void trail_add(struct trail *w, const struct radix *node, size_t p
     }
 }
 
-/* Down from t along s, noting the nodes that offer something to longer keys; the value that stands at exactly s. */
+/*
+ * Down from t along s, noting the nodes that offer something to longer keys; the value that stands
+ * at exactly s.
+ */
 static inline const void *uris_descend(const struct radix *t, struct str s, struct trail *w)
 {
     const char *p = s.p, *end = s.p + s.n;
@@ -277,7 +303,8 @@ static inline const void *uris_descend(const struct radix *t, struct str s, stru
         return NULL;
     }
     do { /* the first byte of the label is known to be right */
-        if ((size_t)(end - p) < t->label_n || (t->label_n > 1 && !radix_same(radix_label(t) + 1, p + 1, t->label_n - 1))) {
+        if ((size_t)(end - p) < t->label_n ||
+            (t->label_n > 1 && !radix_same(radix_label(t) + 1, p + 1, t->label_n - 1))) {
             return NULL;
         }
         p += t->label_n;
@@ -292,7 +319,10 @@ static inline const void *uris_descend(const struct radix *t, struct str s, stru
     return NULL;
 }
 
-/* All patterns below a node that begins with a parameter, for the uri from pos on. Recurses only once a parameter, of which a key has at most 32. */
+/*
+ * All patterns below a node that begins with a parameter, for the uri from pos on. Recurses only
+ * once a parameter, of which a key has at most 32.
+ */
 static void params_search(const struct radix *t, size_t pos, struct search *s)
 {
     struct str uri = s->q->uri;

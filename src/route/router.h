@@ -5,6 +5,8 @@
  *
  * Persistent radix trees with path copying: router_put/del give a new root that shares all untouched nodes, in time proportional to the change. Node counts are
  * touched on the control thread only; any core may match in a root that is held. Takes bytes and returns values: no sockets, no loop.
+ *
+ * Routes (and the hosts of services) are borrowed: they live as long as any root they were put in; the snapshot that holds a root holds its routes.
  */
 #include "config/object.h"
 
@@ -15,7 +17,10 @@ int router_mode_of(struct str name);
 void router_set_mode(enum router_mode m);
 
 struct router;
-/* NULL is the empty router. A new root with one reference. A route that is not enabled is not put. service: for the hosts of a route without any; may be NULL. */
+/*
+ * NULL is the empty router. A new root with one reference. A route that is not enabled is not put. service: for the hosts of a route without any; may be NULL.
+ * Routes with equal paths are tried by priority, length of path, created_index, id. A changed route is first taken out as it was, then put.
+ */
 struct router *router_put(struct router *r, const struct route *route, const struct service *service);
 /* service must be the one it was put with. */
 struct router *router_del(struct router *r, const struct route *route, const struct service *service);
@@ -35,8 +40,8 @@ struct route_query {
 struct route_match {
     const struct route *route;      /* NULL: none */
     struct str uri_pattern;         /* the uri of the route that matched: $matched_uri */
-    struct str host_pattern;        /* the host pattern that matched, STR_NONE when the route has none */
-    unsigned n_params;              /* router with parameters */
+    struct str host_pattern;        /* the host pattern that matched, STR_NONE when the route has none; valid while the root is held */
+    unsigned n_params;              /* ":name" (router with parameters) and "*name" segments; of a "*" segment without name: ":ext" */
     struct { struct str name, value; } params[ROUTE_MAX_PARAMS];
 };
 /* The route of a request. No allocation. */

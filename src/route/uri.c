@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one normal form of a path. The common path has nothing to do and is recognised 16 bytes at a time; everything else goes through one pass that decodes,
- * then looks at what was decoded ("%2e" is a dot, "%2F" is a slash), and resolves dot segments whenever a segment ends.
+ * The one normal form of a path. The common path has nothing to do and is recognised 16 bytes at a
+ * time; everything else goes through one pass that decodes, then looks at what was decoded ("%2e"
+ * is a dot, "%2F" is a slash), and resolves dot segments whenever a segment ends.
  */
 #include "route/uri.h"
 
@@ -19,10 +20,13 @@ static inline bool pair_is_work(char c, char next)
 /* The same question about the 16 pairs that start at p: reads 17 bytes. */
 static inline bool block_is_work(const char *p)
 {
-    const __m128i slash = _mm_set1_epi8('/'), dot = _mm_set1_epi8('.'), percent = _mm_set1_epi8('%');
+    const __m128i slash = _mm_set1_epi8('/'), dot = _mm_set1_epi8('.'),
+                  percent = _mm_set1_epi8('%');
     __m128i here = _mm_loadu_si128((const __m128i *)p);
     __m128i next = _mm_loadu_si128((const __m128i *)(p + 1));
-    __m128i bad = _mm_and_si128(_mm_cmpeq_epi8(here, slash), _mm_or_si128(_mm_cmpeq_epi8(next, slash), _mm_cmpeq_epi8(next, dot)));
+    __m128i bad =
+        _mm_and_si128(_mm_cmpeq_epi8(here, slash),
+                      _mm_or_si128(_mm_cmpeq_epi8(next, slash), _mm_cmpeq_epi8(next, dot)));
 
     return _mm_movemask_epi8(_mm_or_si128(bad, _mm_cmpeq_epi8(here, percent))) != 0;
 }
@@ -72,7 +76,8 @@ static int escape_value(struct str s, size_t i)
 }
 
 /*
- * A segment has ended; out[0..n) ends with it. When it is "." or "..", take it (and the one before) away. The new length, always behind a slash then; 0 when it went above the root.
+ * A segment has ended; out[0..n) ends with it. When it is "." or "..", take it (and the one before)
+ * away. The new length, always behind a slash then; 0 when it went above the root.
  */
 static size_t resolve_dots(const char *out, size_t n)
 {
@@ -139,7 +144,8 @@ enum uri_result uri_normalise(struct arena *a, struct str raw, struct str *out)
 /* A segment that had parameters must not become something a container would read differently. */
 static bool segment_is_bad(struct str seg, bool is_last)
 {
-    return str_eq(seg, STR(".")) || str_eq(seg, STR("..")) || str_ieq(seg, STR("%2e")) || str_ieq(seg, STR("%2e%2e")) || (seg.n == 0 && !is_last);
+    return str_eq(seg, STR(".")) || str_eq(seg, STR("..")) || str_ieq(seg, STR("%2e")) ||
+           str_ieq(seg, STR("%2e%2e")) || (seg.n == 0 && !is_last);
 }
 
 bool uri_servlet(struct arena *a, struct str uri, struct str *out)
@@ -148,7 +154,8 @@ bool uri_servlet(struct arena *a, struct str uri, struct str *out)
     if (str_index(uri, ';') < 0) {
         return true;
     }
-    while (uri.n > 1 && uri.p[uri.n - 1] == '/') { /* the reference loses trailing slashes here, and only here */
+    while (uri.n > 1 &&
+           uri.p[uri.n - 1] == '/') { /* the reference loses trailing slashes here, and only here */
         uri.n--;
     }
     char *p = arena_bytes(a, uri.n);
@@ -228,6 +235,10 @@ static size_t host_end(struct str s)
 
 struct str host_of(struct arena *a, struct str host_header, struct str *port)
 {
+    *port = STR_NONE;
+    if (host_header.n == 0) {
+        return STR_NONE;
+    }
     size_t end = host_end(host_header);
     struct str host = str_head(host_header, end), tail = str_skip(host_header, end);
 

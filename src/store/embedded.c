@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * embedded: the store in one SQLite file: opening, reading, history. embedded_write.c has the commits.
+ * embedded: the store in one SQLite file: opening, reading, history. embedded_write.c has the
+ * commits.
  *
- * The file is made under another name and renamed when complete, so a weir.db that is empty or half is always damage, never a
- * fresh start: a gateway must not come up without its routes because a file was cut.
+ * The file is made under another name and renamed when complete, so a weir.db that is empty or half
+ * is always damage, never a fresh start: a gateway must not come up without its routes because a
+ * file was cut.
  */
 #include "base/hash.h"
 #include "base/mem.h"
@@ -20,14 +22,16 @@
 enum { FORMAT = 1, APPLICATION = 0x57656972 /* "Weir", for file(1) */ };
 
 static const char schema[] =
-    "CREATE TABLE items (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL, created INTEGER NOT NULL,"
-    " modified INTEGER NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL, sum INTEGER NOT NULL);"
-    "CREATE TABLE history (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, at INTEGER NOT NULL,"
-    " author TEXT NOT NULL, key TEXT NOT NULL, before TEXT, after TEXT, sum INTEGER NOT NULL);"
+    "CREATE TABLE items (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL,"
+    " created INTEGER NOT NULL, modified INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " expires_at INTEGER NOT NULL, sum INTEGER NOT NULL);"
+    "CREATE TABLE history (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, author TEXT NOT NULL, key TEXT NOT NULL, before TEXT, after TEXT,"
+    " sum INTEGER NOT NULL);"
     "CREATE INDEX history_key ON history (key);"
     "CREATE INDEX history_revision ON history (revision);"
-    "CREATE TABLE meta (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, items INTEGER NOT NULL,"
-    " digest INTEGER NOT NULL, sum INTEGER NOT NULL);"
+    "CREATE TABLE meta (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL,"
+    " items INTEGER NOT NULL, digest INTEGER NOT NULL, sum INTEGER NOT NULL);"
     "INSERT INTO meta VALUES (1, 0, 0, 0, 0);";
 
 /* ---- making a new file ---- */
@@ -48,8 +52,9 @@ static int fill_new(struct db *db, const char *path, struct err *e)
     char sql[160];
     const struct meta empty = {0};
 
-    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d; PRAGMA journal_mode = WAL", APPLICATION,
-             FORMAT);
+    snprintf(sql, sizeof(sql),
+             "PRAGMA application_id = %d; PRAGMA user_version = %d; PRAGMA journal_mode = WAL",
+             APPLICATION, FORMAT);
     int rc = db_open(db, path, true, e);
     if (rc == 0) {
         rc = db_exec(db, sql, e);
@@ -94,7 +99,8 @@ static int make_file(const char *dir, const char *path, struct err *e)
     return 0;
 }
 
-/* Make the file when there is none. One that is empty, or a journal without its file, is not "none". */
+/* Make the file when there is none. One that is empty, or a journal without its file, is not
+ * "none". */
 static int find_or_make(const char *dir, const char *path, struct err *e)
 {
     char journal[PATH_MAX];
@@ -198,7 +204,8 @@ static void read_items(void *arg)
     pthread_mutex_unlock(&c->db->read_lock);
 }
 
-static int embedded_await_get(struct store *s, struct str key, struct arena *a, struct store_item *out, struct err *e)
+static int embedded_await_get(struct store *s, struct str key, struct arena *a,
+                              struct store_item *out, struct err *e)
 {
     struct read_call c = {.db = embedded_of(s), .key = key, .a = a, .item = out, .e = e};
     int rc = await_offload(read_item, &c);
@@ -206,8 +213,8 @@ static int embedded_await_get(struct store *s, struct str key, struct arena *a, 
     return rc != 0 ? rc : c.rc;
 }
 
-static int embedded_await_list(struct store *s, struct str prefix, struct arena *a, struct store_item **items, size_t *n,
-                               struct err *e)
+static int embedded_await_list(struct store *s, struct str prefix, struct arena *a,
+                               struct store_item **items, size_t *n, struct err *e)
 {
     struct read_call c = {.db = embedded_of(s), .key = prefix, .a = a, .e = e};
     int rc = await_offload(read_items, &c);
@@ -217,8 +224,8 @@ static int embedded_await_list(struct store *s, struct str prefix, struct arena 
     return rc != 0 ? rc : c.rc;
 }
 
-static int embedded_load(struct store *s, struct arena *a, struct store_item **items, size_t *n, int64_t *revision,
-                         struct err *e)
+static int embedded_load(struct store *s, struct arena *a, struct store_item **items, size_t *n,
+                         int64_t *revision, struct err *e)
 {
     struct embedded *db = embedded_of(s);
     struct meta m;
@@ -257,7 +264,8 @@ static int read_revision(sqlite3_stmt *st, struct arena *a, struct store_revisio
     if (sqlite3_column_int64(st, 6) == revision_sum(r)) {
         return 0;
     }
-    err_set(e, "damaged: history of revision %lld does not match its checksum", (long long)r->revision);
+    err_set(e, "damaged: history of revision %lld does not match its checksum",
+            (long long)r->revision);
     return -EIO;
 }
 
@@ -294,8 +302,8 @@ static void read_history(void *arg)
     pthread_mutex_unlock(&c->db->read_lock);
 }
 
-int store_await_history(struct store *s, struct str key, size_t limit, struct arena *a, struct store_revision **out, size_t *n,
-                        struct err *e)
+int store_await_history(struct store *s, struct str key, size_t limit, struct arena *a,
+                        struct store_revision **out, size_t *n, struct err *e)
 {
     struct read_call c = {.db = embedded_of(s), .key = key, .a = a, .e = e, .limit = limit};
     int rc = await_offload(read_history, &c);

@@ -10,14 +10,21 @@ static const char *const statement_sql[] = {
 #undef X
 };
 
+static const char settings[] =
+    "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL;"
+    "PRAGMA journal_size_limit = 16777216";
+
 int db_error(struct db *db, int rc, struct err *e)
 {
     int primary = rc & 0xff;
     int system = db->h ? sqlite3_system_errno(db->h) : 0;
-    bool is_full = primary == SQLITE_FULL || (primary == SQLITE_IOERR && (system == ENOSPC || system == EDQUOT));
+    bool is_full = primary == SQLITE_FULL ||
+                   (primary == SQLITE_IOERR && (system == ENOSPC || system == EDQUOT));
 
-    if (e) {
-        err_set(e, "%s", is_full ? "no space left for the store" : db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
+    if (e && is_full) {
+        err_set(e, "no space left for the store");
+    } else if (e) {
+        err_set(e, "%s", db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
     }
     return is_full ? -ENOSPC : -EIO;
 }
@@ -41,8 +48,7 @@ int db_open(struct db *db, const char *path, bool create, struct err *e)
     sqlite3_db_config(db->h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     /* Somebody may be looking into the file with another program. */
     sqlite3_busy_timeout(db->h, 5000);
-    return db_exec(db, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL;"
-                       "PRAGMA journal_size_limit = 16777216", e);
+    return db_exec(db, settings, e);
 }
 
 void db_close(struct db *db)
@@ -58,7 +64,8 @@ void db_close(struct db *db)
 sqlite3_stmt *db_statement(struct db *db, enum statement id, struct err *e)
 {
     if (!db->st[id]) {
-        int rc = sqlite3_prepare_v3(db->h, statement_sql[id], -1, SQLITE_PREPARE_PERSISTENT, &db->st[id], NULL);
+        int rc = sqlite3_prepare_v3(db->h, statement_sql[id], -1, SQLITE_PREPARE_PERSISTENT,
+                                    &db->st[id], NULL);
         if (rc != SQLITE_OK) {
             db_error(db, rc, e);
             return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * embedded_item: rows with checksums. SQLite notices a broken tree but not a changed byte inside a value, so each
- * item carries a CRC-32 of its content, and the meta row one of the whole.
+ * embedded_item: rows with checksums. SQLite notices a broken tree but not a changed byte inside a
+ * value, so each item carries a CRC-32 of its content, and the meta row one of the whole.
  */
 #include "base/hash.h"
 #include "store/embedded_priv.h"
@@ -23,14 +23,18 @@ static uint32_t sum_numbers(uint32_t crc, const int64_t *v, size_t n)
 
 uint32_t item_sum(const struct store_item *it)
 {
-    const int64_t numbers[] = {(int64_t)it->key.n, it->created, it->modified, it->version, it->expires_at};
+    const int64_t numbers[] = {(int64_t)it->key.n, it->created, it->modified, it->version,
+                               it->expires_at};
 
     return sum_numbers(hash_crc32(hash_crc32(0, it->key), it->value), numbers, 5);
 }
 
 uint32_t revision_sum(const struct store_revision *r)
 {
-    const int64_t numbers[] = {r->revision, r->at, (int64_t)r->author.n, (int64_t)r->key.n,
+    const int64_t numbers[] = {r->revision,
+                               r->at,
+                               (int64_t)r->author.n,
+                               (int64_t)r->key.n,
                                str_is_none(r->before) ? -1 : (int64_t)r->before.n,
                                str_is_none(r->after) ? -1 : (int64_t)r->after.n};
     uint32_t crc = hash_crc32(hash_crc32(0, r->author), r->key);
@@ -87,7 +91,8 @@ static struct str prefix_end(struct arena *a, struct str prefix)
     return arena_cat(a, prefix, STR("\xff"));
 }
 
-int item_list(struct db *db, struct str prefix, struct arena *a, struct store_item **items, size_t *n, struct err *e)
+int item_list(struct db *db, struct str prefix, struct arena *a, struct store_item **items,
+              size_t *n, struct err *e)
 {
     sqlite3_stmt *st = db_statement(db, SQL_LIST, e);
     size_t cap = 64;

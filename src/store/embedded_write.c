@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * embedded_write: group commit. The first fiber that wants to write takes all writes that wait, has a helper thread commit
- * them in one transaction, and hands out the results; writes that arrive meanwhile go into the next one. Each write keeps its own revision
- * and its own conditions, as if it had been alone, in the order of arrival.
+ * embedded_write: group commit. The first fiber that wants to write takes all writes that wait, has
+ * a helper thread commit them in one transaction, and hands out the results; writes that arrive
+ * meanwhile go into the next one. Each write keeps its own revision and its own conditions, as if
+ * it had been alone, in the order of arrival.
  */
 #include "base/assert.h"
 #include "base/clock.h"
@@ -39,7 +40,8 @@ struct batch {
 /* ---- on the helper thread ---- */
 
 /* 0 when the condition holds, -EAGAIN when not. */
-static int check_condition(struct db *db, const struct store_write *w, struct arena *a, struct err *e)
+static int check_condition(struct db *db, const struct store_write *w, struct arena *a,
+                           struct err *e)
 {
     struct store_item old;
 
@@ -53,12 +55,17 @@ static int check_condition(struct db *db, const struct store_write *w, struct ar
     return old.modified == w->if_modified ? 0 : -EAGAIN;
 }
 
-static int add_history(struct db *db, const struct job *j, struct str key, struct str before, struct str after)
+static int add_history(struct db *db, const struct job *j, struct str key, struct str before,
+                       struct str after)
 {
     sqlite3_stmt *st = db_statement(db, SQL_ADD_HISTORY, j->e);
 
-    const struct store_revision r = {
-        .revision = j->revision, .at = j->at, .author = j->author, .key = key, .before = before, .after = after};
+    const struct store_revision r = {.revision = j->revision,
+                                     .at = j->at,
+                                     .author = j->author,
+                                     .key = key,
+                                     .before = before,
+                                     .after = after};
 
     if (!st) {
         return -EIO;
@@ -102,7 +109,8 @@ static int delete_item(struct db *db, struct str key, struct err *e)
 }
 
 /* One step of j, with its line of history. */
-static int apply_step(struct db *db, const struct job *j, const struct store_write *w, struct meta *m, struct arena *a)
+static int apply_step(struct db *db, const struct job *j, const struct store_write *w,
+                      struct meta *m, struct arena *a)
 {
     struct store_item old;
     int rc = item_get(db, w->key, a, &old, j->e);
@@ -177,7 +185,8 @@ static int finish(struct db *db, const struct meta *m, int64_t before, struct er
     return rc == 0 ? run(db, SQL_COMMIT, 0, false, e) : rc;
 }
 
-/* One transaction for jobs[0..n). 0 when it is on disk (each job has its rc), else an error, and nothing has changed. */
+/* One transaction for jobs[0..n). 0 when it is on disk (each job has its rc), else an error, and
+ * nothing has changed. */
 static int commit_jobs(struct batch *b, struct job **jobs, size_t n, struct err *e)
 {
     struct db *db = &b->db->writer;
@@ -220,7 +229,8 @@ static void commit_alone(struct batch *b, struct job *j)
     }
 }
 
-/* offload: commit the batch; when that fails each write is tried alone, so that a bad one (too large for the disk) does not take the others along. */
+/* offload: commit the batch; when that fails each write is tried alone, so that a bad one (too
+ * large for the disk) does not take the others along. */
 static void commit_batch(void *arg)
 {
     struct batch *b = arg;
@@ -271,8 +281,8 @@ static void await_commit(struct embedded *db)
     free(b);
 }
 
-int embedded_await_write(struct store *s, const struct store_write *w, size_t n, struct str author, int64_t *revision,
-                         struct err *e)
+int embedded_await_write(struct store *s, const struct store_write *w, size_t n, struct str author,
+                         int64_t *revision, struct err *e)
 {
     struct embedded *db = embedded_of(s);
     struct job j = {.w = w, .n = n, .author = author, .at = wall_us() / 1000000, .e = e};

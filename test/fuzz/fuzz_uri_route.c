@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paths and the router. Oracles: a normal path has no empty, "." or ".." segment and is a fixed point of encoding and normalising; it never depends on the fast scan; the route that
- * the trees choose is the one that the slow rules choose, in all three modes, after deletions too.
+ * Paths and the router. Oracles: a normal path has no empty, "." or ".." segment and is a fixed
+ * point of encoding and normalising; it never depends on the fast scan; the route that the trees
+ * choose is the one that the slow rules choose, in all three modes, after deletions too.
  *
- * Input: lines. First the path of the request, then its host, then routes: "flags uri [uri] [@host]", where flags is one byte: priority 0..3 in the low bits, then
- * whether its methods fit, whether it is deleted again.
+ * Input: lines. First the path of the request, then its host, then routes: "flags uri [uri]
+ * [@host]", where flags is one byte: priority 0..3 in the low bits, then whether its methods fit,
+ * whether it is deleted again.
  */
 #include "fuzz.h"
 #include "route/routes.h"
@@ -14,7 +16,8 @@ enum { ROUTES_MAX = 24, METHOD_OF_REQUEST = 1, OTHER_METHOD = 2 };
 
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("/-._~!$&'()*+,;=:@", c);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           strchr("/-._~!$&'()*+,;=:@", c);
 }
 
 /* What a client sends to mean this path. */
@@ -159,7 +162,8 @@ static void run(struct arena *a, struct str input)
 
     str_split(&rest, '\n', &raw);
     str_split(&rest, '\n', &host);
-    if (raw.n == 0 || raw.p[0] != '/' || memchr(input.p, '\0', input.n) || uri_normalise(a, raw, &uri) != URI_OK) {
+    if (raw.n == 0 || raw.p[0] != '/' || memchr(input.p, '\0', input.n) ||
+        uri_normalise(a, raw, &uri) != URI_OK) {
         return;
     }
     check_normal(a, uri);
@@ -169,7 +173,8 @@ static void run(struct arena *a, struct str input)
     if (has_port(&w) || str_is_none(host) || str_index(host, ':') >= 0) {
         return;
     }
-    struct route_query q = {.uri = uri, .host = host, .host_header = host, .method_bit = METHOD_OF_REQUEST};
+    struct route_query q = {
+        .uri = uri, .host = host, .host_header = host, .method_bit = METHOD_OF_REQUEST};
     for (int mode = 0; mode < 3; mode++) {
         check_mode(&w, (enum router_mode)mode, &q);
     }

@@ -32,6 +32,7 @@ DIFFERENCES = {
     "body-number": (400, "the reference crashes on a body that is no object"),
     "x-null-plugins": (400, "the reference crashes on plugins: null"),
     "x-dup-keys": (400, "a JSON object with the same key twice means different things to different readers"),
+    "route-plugin-missing-field": (400, "two rules are broken; which one is named is not significant"),
     "up-tls-short": (400, "two rules are broken; which one is named is not significant"),
 }
 
@@ -168,6 +169,8 @@ def plain_schema(v):
     """A schema without annotations; an empty table has no kind in the reference."""
     if isinstance(v, dict):
         out = {k: plain_schema(x) for k, x in v.items() if not (k in ("description", "title", "_comment") and isinstance(x, str))}
+        if "encrypt_fields" in out:
+            out["encrypt_fields"] = sorted(out["encrypt_fields"])
         return out or []
     return [plain_schema(x) for x in v] if isinstance(v, list) else v
 

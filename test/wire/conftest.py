@@ -14,8 +14,8 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from client import RawClient  # noqa: E402
-from upstream import PROBE, RawUpstream, until  # noqa: E402
+from wire_client import RawClient  # noqa: E402
+from wire_upstream import PROBE, RawUpstream, until  # noqa: E402
 
 
 class Wire:
@@ -52,13 +52,13 @@ class Wire:
 
 def weir(upstream, denied, tmp_path_factory):
     """The real binary, with routes put through the Admin API."""
-    from weirtest import Gateway
+    import weirtest
 
-    gateway = Gateway(tmp_path_factory.mktemp("weir"))
+    gateway = weirtest.Gateway()
     for n, (uri, node) in enumerate((("/*", upstream), ("/denied/*", denied)), 1):
-        route = {"uri": uri, "enable_websocket": True, "upstream": {"type": "roundrobin", "nodes": {f"127.0.0.1:{node.port}": 1}}}
-        gateway.admin.put(f"/routes/{n}", route)
-    return ("127.0.0.1", gateway.port), gateway.stop
+        nodes = {"type": "roundrobin", "nodes": {f"127.0.0.1:{node.port}": 1}}
+        gateway.put(f"/routes/{n}", {"uri": uri, "enable_websocket": True, "upstream": nodes})
+    return ("127.0.0.1", gateway.port), gateway.close
 
 
 def nginx(upstream, denied, tmp_path_factory):

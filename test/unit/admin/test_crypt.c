@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Secrets at rest: the reference's vectors, keyrings of two, and which values of an object are touched. */
+/* Secrets at rest: the reference's vectors, keyrings of two, and which values of an object are
+ * touched. */
 #include "t.h"
 
 #include "admin/admin_priv.h"
 #include "base/assert.h"
 #include "plugin/plugin.h"
 
-static const struct str default_keyring[] = {STR_INIT("qeddd145sfvddff3"), STR_INIT("edd1c9f0985e76a2")};
-static struct settings settings = {.encrypt_fields = true, .keyring = default_keyring, .n_keyring = 2};
+static const struct str default_keyring[] = {STR_INIT("qeddd145sfvddff3"),
+                                             STR_INIT("edd1c9f0985e76a2")};
+static struct settings settings = {
+    .encrypt_fields = true, .keyring = default_keyring, .n_keyring = 2};
 
 /* A plugin with secrets everywhere: flat, nested, and in each element of an array. */
 struct vault_conf {
@@ -20,7 +23,8 @@ static const struct field vault_fields[] = {
     F_END,
 };
 static const struct field vault_consumer_fields[] = {F_STR(struct vault_conf, key), F_END};
-static const struct plugin vault = {.name = "vault", .conf_size = sizeof(struct vault_conf), .fields = vault_fields};
+static const struct plugin vault = {
+    .name = "vault", .conf_size = sizeof(struct vault_conf), .fields = vault_fields};
 static const struct plugin consumer_vault = {.name = "consumer-vault",
                                              .auth = true,
                                              .conf_size = sizeof(struct vault_conf),
@@ -45,7 +49,7 @@ static void the_reference_reads_what_is_written_here_and_the_other_way_round(voi
     static const struct {
         const char *plain, *text;
     } cases[] = {
-        {"auth-one", "4y+JvURBE6ZwRbbgaryrhg=="}, {"cred-one", "6N/u2y8lFIpX6CXSvJAF+g=="},
+        {"auth-one", "4y+JvURBE6ZwRbbgaryrhg=="},  {"cred-one", "6N/u2y8lFIpX6CXSvJAF+g=="},
         {"secret-pw", "cJA+xJdDo7VB3Xnrp+otHA=="}, {"s", "ahvU0zgBeaH26zz2sZrtkg=="},
         {"p", "n+P1VeClZzq3tyjZVsPmcg=="},
     };
@@ -63,7 +67,8 @@ static void every_key_of_the_ring_decrypts_and_the_first_encrypts(void)
     static const struct str turned[] = {STR_INIT("edd1c9f0985e76a2"), STR_INIT("qeddd145sfvddff3")};
     static const struct str long_key[] = {STR_INIT("0123456789abcdef0123456789abcdef")};
     static const struct str strange[] = {STR_INIT("0123456789abcde!")};
-    struct settings rotated = {.keyring = turned, .n_keyring = 2}, wide = {.keyring = long_key, .n_keyring = 1};
+    struct settings rotated = {.keyring = turned, .n_keyring = 2},
+                    wide = {.keyring = long_key, .n_keyring = 1};
     struct settings other = {.keyring = strange, .n_keyring = 1};
     struct arena *a = arena_new(1024);
 
@@ -76,7 +81,8 @@ static void every_key_of_the_ring_decrypts_and_the_first_encrypts(void)
 
 static void what_is_no_ciphertext_does_not_decrypt(void)
 {
-    static const char *const cases[] = {"", "auth-one", "AAAA", "!!!!", "4y+JvURBE6ZwRbbgaryrhg=", "4y+JvURBE6ZwRbbgaryrhAAA"};
+    static const char *const cases[] = {
+        "", "auth-one", "AAAA", "!!!!", "4y+JvURBE6ZwRbbgaryrhg=", "4y+JvURBE6ZwRbbgaryrhAAA"};
     struct arena *a = arena_new(1024);
 
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
@@ -107,9 +113,11 @@ static void only_secret_fields_change_at_any_depth(void)
 {
     setup();
     check_round(K_ROUTE, "{\"uri\":\"p\",\"plugins\":{\"vault\":{\"key\":\"p\",\"other\":\"p\"}}}",
-                "{\"uri\":\"p\",\"plugins\":{\"vault\":{\"key\":\"n+P1VeClZzq3tyjZVsPmcg==\",\"other\":\"p\"}}}");
+                "{\"uri\":\"p\",\"plugins\":{\"vault\":{\"key\":\"n+P1VeClZzq3tyjZVsPmcg==\","
+                "\"other\":\"p\"}}}");
     check_round(K_SERVICE, "{\"plugins\":{\"vault\":{\"auth\":{\"a\":\"p\",\"b\":[\"s\",1]}}}}",
-                "{\"plugins\":{\"vault\":{\"auth\":{\"a\":\"n+P1VeClZzq3tyjZVsPmcg==\",\"b\":[\"ahvU0zgBeaH26zz2sZrtkg==\",1]}}}}");
+                "{\"plugins\":{\"vault\":{\"auth\":{\"a\":\"n+P1VeClZzq3tyjZVsPmcg==\",\"b\":["
+                "\"ahvU0zgBeaH26zz2sZrtkg==\",1]}}}}");
     check_round(K_ROUTE, "{\"plugins\":{\"vault\":{\"key\":1},\"nobody\":{\"key\":\"p\"}}}",
                 "{\"plugins\":{\"vault\":{\"key\":1},\"nobody\":{\"key\":\"p\"}}}");
     check_round(K_ROUTE, "{\"plugins\":{\"vault\":null}}", "{\"plugins\":{\"vault\":null}}");
@@ -120,9 +128,12 @@ static void only_secret_fields_change_at_any_depth(void)
 static void a_consumer_conf_follows_the_consumer_schema(void)
 {
     setup();
-    /* In a consumer the plugin's consumer fields count (no secret here); a plugin without them is what it is elsewhere. */
-    check_round(K_CONSUMER, "{\"plugins\":{\"consumer-vault\":{\"key\":\"p\"},\"vault\":{\"key\":\"p\"}}}",
-                "{\"plugins\":{\"consumer-vault\":{\"key\":\"p\"},\"vault\":{\"key\":\"n+P1VeClZzq3tyjZVsPmcg==\"}}}");
+    /* In a consumer the plugin's consumer fields count (no secret here); a plugin without them is
+     * what it is elsewhere. */
+    check_round(K_CONSUMER,
+                "{\"plugins\":{\"consumer-vault\":{\"key\":\"p\"},\"vault\":{\"key\":\"p\"}}}",
+                "{\"plugins\":{\"consumer-vault\":{\"key\":\"p\"},\"vault\":{\"key\":\"n+"
+                "P1VeClZzq3tyjZVsPmcg==\"}}}");
     check_round(K_ROUTE, "{\"plugins\":{\"consumer-vault\":{\"key\":\"p\"}}}",
                 "{\"plugins\":{\"consumer-vault\":{\"key\":\"n+P1VeClZzq3tyjZVsPmcg==\"}}}");
 }
@@ -135,7 +146,9 @@ static void private_keys_of_upstreams_are_encrypted_even_with_the_option_off(voi
 
     setup();
     settings.encrypt_fields = false;
-    json_t *v = json_parse(STR("{\"tls\":{\"client_key\":\"---key---\"},\"plugins\":{\"vault\":{\"key\":\"p\"}}}"), &e);
+    json_t *v = json_parse(
+        STR("{\"tls\":{\"client_key\":\"---key---\"},\"plugins\":{\"vault\":{\"key\":\"p\"}}}"),
+        &e);
     secrets_encrypt(K_UPSTREAM, v);
     CHECK(!str_starts(json_str(json_get(json_get(v, "tls"), "client_key")), STR("---")));
     CHECK_STR(json_str(json_get(json_get(json_get(v, "plugins"), "vault"), "key")), "p");
@@ -158,6 +171,7 @@ static void private_keys_of_upstreams_are_encrypted_even_with_the_option_off(voi
 }
 
 TESTS(T(the_reference_reads_what_is_written_here_and_the_other_way_round),
-      T(every_key_of_the_ring_decrypts_and_the_first_encrypts), T(what_is_no_ciphertext_does_not_decrypt),
-      T(only_secret_fields_change_at_any_depth), T(a_consumer_conf_follows_the_consumer_schema),
+      T(every_key_of_the_ring_decrypts_and_the_first_encrypts),
+      T(what_is_no_ciphertext_does_not_decrypt), T(only_secret_fields_change_at_any_depth),
+      T(a_consumer_conf_follows_the_consumer_schema),
       T(private_keys_of_upstreams_are_encrypted_even_with_the_option_off))

@@ -65,11 +65,13 @@ static void a_sub_path_sets_one_place_and_makes_the_way_to_it(void)
         json_t *v = parse(cases[i].value), *at = parse(cases[i].at);
         int rc = patch_at(v, str_c(cases[i].path), at, &e);
         CHECK_ROW(i, (rc == 0) == (cases[i].want != NULL));
-        CHECK_STR(rc == 0 ? json_text(a, v) : str_c(e.msg), cases[i].want ? cases[i].want : cases[i].error);
+        CHECK_STR(rc == 0 ? json_text(a, v) : str_c(e.msg),
+                  cases[i].want ? cases[i].want : cases[i].error);
         json_decref(at);
         json_decref(v);
     }
     arena_free(a);
 }
 
-TESTS(T(a_merge_goes_deep_deletes_with_null_and_replaces_arrays), T(a_sub_path_sets_one_place_and_makes_the_way_to_it))
+TESTS(T(a_merge_goes_deep_deletes_with_null_and_replaces_arrays),
+      T(a_sub_path_sets_one_place_and_makes_the_way_to_it))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * hooks_fake: the layers above config/, small: three plugins, and a router that is a persistent map from host and uri to a route.
+ * hooks_fake: the layers above config/, small: three plugins, and a router that is a persistent map
+ * from host and uri to a route.
  *
  *   note      {"text": string, required; "count": integer, default 1}   conf: struct note_conf
  *   key-auth  consumers: {"key": string, required}                       auth, identified by key
@@ -29,6 +30,7 @@ struct note_conf {
     int64_t count;
 };
 
+/* clang-format off */
 #define FAKE_META                                                                                  \
     {"type": "object", "properties": {"disable": {"type": "boolean"}, "priority": {"type": "integer"}, "filter": {"type": "array"}, \
      "error_response": {}, "pre_function": {"type": "string"}}}
@@ -43,6 +45,7 @@ static struct plugin fake_plugins[] = {
         FAKE_JSON({"type": "object", "required": ["word"], "properties": {"word": {"type": "string"}}})}},
     {.name = "plain", .index = 3},
 };
+/* clang-format on */
 
 static const struct plugin *fake_find(struct str name)
 {
@@ -84,7 +87,8 @@ static int fake_check(const struct plugin *p, enum conf_use use, json_t *conf, s
     return jschema_check(w->compiled[use], conf, e);
 }
 
-static const void *fake_build(const struct plugin *p, enum conf_use use, const json_t *conf, struct arena *a, struct err *e)
+static const void *fake_build(const struct plugin *p, enum conf_use use, const json_t *conf,
+                              struct arena *a, struct err *e)
 {
     struct note_conf *c = ARENA_NEW(a, struct note_conf);
 
@@ -144,7 +148,8 @@ static void fake_router_drop(struct router *r)
     }
 }
 
-static void fake_router_one(struct router *r, const struct route *route, struct str host, struct str uri, bool put)
+static void fake_router_one(struct router *r, const struct route *route, struct str host,
+                            struct str uri, bool put)
 {
     char key[512];
     const int n = snprintf(key, sizeof(key), "%.*s %.*s", STR_ARG(host), STR_ARG(uri));
@@ -164,7 +169,8 @@ static void fake_router_one(struct router *r, const struct route *route, struct 
     pmap_drop(old, &fake_entry_type);
 }
 
-static struct router *fake_router_change(struct router *r, const struct route *route, const struct service *service, bool put)
+static struct router *fake_router_change(struct router *r, const struct route *route,
+                                         const struct service *service, bool put)
 {
     const struct str *hosts = route->n_hosts > 0 || service == NULL ? route->hosts : service->hosts;
     const unsigned n = route->n_hosts > 0 || service == NULL ? route->n_hosts : service->n_hosts;
@@ -183,13 +189,15 @@ static struct router *fake_router_change(struct router *r, const struct route *r
     return next;
 }
 
-static struct router *fake_router_put(struct router *r, const struct route *route, const struct service *service)
+static struct router *fake_router_put(struct router *r, const struct route *route,
+                                      const struct service *service)
 {
     fake_router_puts++;
     return fake_router_change(r, route, service, true);
 }
 
-static struct router *fake_router_del(struct router *r, const struct route *route, const struct service *service)
+static struct router *fake_router_del(struct router *r, const struct route *route,
+                                      const struct service *service)
 {
     fake_router_dels++;
     return fake_router_change(r, route, service, false);

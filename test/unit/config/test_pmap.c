@@ -124,12 +124,16 @@ static void an_old_root_stays_as_it_was(void)
         }
         replaced = pmap_put(old, &type, str_c(other.key), &other);
         shorter = pmap_del(replaced, &type, STR("key-8"));
-        CHECK_ROW(w, pmap_get(old, STR("key-7")) == &v[7] && pmap_get(replaced, STR("key-7")) == &other);
-        CHECK_ROW(w, pmap_get(replaced, STR("key-8")) == &v[8] && pmap_get(shorter, STR("key-8")) == NULL);
-        CHECK_ROW(w, pmap_count(old) == 100 && pmap_count(replaced) == 100 && pmap_count(shorter) == 99);
+        CHECK_ROW(w, pmap_get(old, STR("key-7")) == &v[7] &&
+                         pmap_get(replaced, STR("key-7")) == &other);
+        CHECK_ROW(w, pmap_get(replaced, STR("key-8")) == &v[8] &&
+                         pmap_get(shorter, STR("key-8")) == NULL);
+        CHECK_ROW(w, pmap_count(old) == 100 && pmap_count(replaced) == 100 &&
+                         pmap_count(shorter) == 99);
         pmap_drop(old, &type);
         pmap_drop(replaced, &type);
-        CHECK_ROW(w, pmap_get(shorter, STR("key-7")) == &other && pmap_get(shorter, STR("key-9")) == &v[9]);
+        CHECK_ROW(w, pmap_get(shorter, STR("key-7")) == &other &&
+                         pmap_get(shorter, STR("key-9")) == &v[9]);
         CHECK_ROW(w, v[7].holds == 0 && v[8].holds == 0 && other.holds == 1);
         pmap_drop(shorter, &type);
         CHECK_ROW(w, other.holds == 0 && v[9].holds == 0);
@@ -173,4 +177,5 @@ static void a_walk_stops_when_told(void)
     free(v);
 }
 
-TESTS(T(what_is_put_is_found_until_it_is_deleted), T(an_old_root_stays_as_it_was), T(deleting_an_absent_key_holds_the_same_root), T(a_walk_stops_when_told))
+TESTS(T(what_is_put_is_found_until_it_is_deleted), T(an_old_root_stays_as_it_was),
+      T(deleting_an_absent_key_holds_the_same_root), T(a_walk_stops_when_told))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the Admin API accepts and how it words refusals; the texts were recorded from the reference, as test/golden has them. */
+/* What the Admin API accepts and how it words refusals; the texts were recorded from the reference,
+ * as test/golden has them. */
 #include "config/resource.h"
-#include "config/snapshot.h"
 #include "hooks_fake.h"
 #include "t.h"
 
@@ -64,38 +64,70 @@ static void routes_are_checked_as_the_reference_does(void)
 {
     static const struct verdict_case cases[] = {
         {R, "{\"uri\":\"/hello\"," UP "}", ""},
-        {R, "[]", "invalid configuration: allOf 1 failed: value should match only one schema, but matches none"},
+        {R, "[]",
+         "invalid configuration: allOf 1 failed: value should match only one schema, but matches "
+         "none"},
         {R, "\"str\"", "invalid configuration: wrong type: expected object, got string"},
-        {R, "{}", "invalid configuration: allOf 1 failed: value should match only one schema, but matches none"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"foo\":1}", "invalid configuration: additional properties forbidden, found foo"},
-        {R, "{\"uri\":12," UP "}", "invalid configuration: property \"uri\" validation failed: wrong type: expected string, got number"},
+        {R, "{}",
+         "invalid configuration: allOf 1 failed: value should match only one schema, but matches "
+         "none"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"foo\":1}",
+         "invalid configuration: additional properties forbidden, found foo"},
+        {R, "{\"uri\":12," UP "}",
+         "invalid configuration: property \"uri\" validation failed: wrong type: expected string, "
+         "got number"},
         {R, "{\"uri\":\"/hello\"," UP ",\"uris\":[\"/a\"]}",
-         "invalid configuration: allOf 1 failed: value should match only one schema, but matches both schemas 1 and 2"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"host\":\"a.com\",\"hosts\":[\"b.com\"]}", "only one of host or hosts is allowed"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"remote_addr\":\"1.1.1.1\",\"remote_addrs\":[\"1.1.1.1\"]}", "only one of remote_addr or remote_addrs is allowed"},
+         "invalid configuration: allOf 1 failed: value should match only one schema, but matches "
+         "both schemas 1 and 2"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"host\":\"a.com\",\"hosts\":[\"b.com\"]}",
+         "only one of host or hosts is allowed"},
+        {R,
+         "{\"uri\":\"/hello\"," UP ",\"remote_addr\":\"1.1.1.1\",\"remote_addrs\":[\"1.1.1.1\"]}",
+         "only one of remote_addr or remote_addrs is allowed"},
         {R, "{\"uri\":\"/hello\"," UP ",\"host\":\"foo.*.com\"}",
-         "invalid configuration: property \"host\" validation failed: failed to match pattern \"^\\\\*$|^\\\\*?[0-9a-zA-Z-._\\\\[\\\\]:]+$\" with \"foo.*.com\""},
+         "invalid configuration: property \"host\" validation failed: failed to match pattern "
+         "\"^\\\\*$|^\\\\*?[0-9a-zA-Z-._\\\\[\\\\]:]+$\" with \"foo.*.com\""},
         {R, "{\"uri\":\"/hello\"," UP ",\"remote_addrs\":[\"127.0.0.1\",\"xx\"]}",
-         "invalid configuration: property \"remote_addrs\" validation failed: failed to validate item 2: object matches none of the required"},
+         "invalid configuration: property \"remote_addrs\" validation failed: failed to validate "
+         "item 2: object matches none of the required"},
         {R, "{\"uri\":\"/hello\"," UP ",\"methods\":[\"get\"]}",
-         "invalid configuration: property \"methods\" validation failed: failed to validate item 1: matches none of the enum values"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"status\":2}", "invalid configuration: property \"status\" validation failed: matches none of the enum values"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"vars\":[[\"arg_k\",\"===\",\"v\"]]}", "failed to validate the 'vars' expression: invalid operator '==='"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"vars\":[\"arg_k\",\"==\",\"v\"]}", "failed to validate the 'vars' expression: rule should be wrapped inside brackets"},
-        {R, "{\"uri\":\"/x\",\"upstream_id\":\"nope\"}", "failed to fetch upstream info by upstream id [nope], response code: 404"},
-        {R, "{\"uri\":\"/x\",\"upstream_id\":77}", "failed to fetch upstream info by upstream id [77], response code: 404"},
+         "invalid configuration: property \"methods\" validation failed: failed to validate item "
+         "1: matches none of the enum values"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"status\":2}",
+         "invalid configuration: property \"status\" validation failed: matches none of the enum "
+         "values"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"vars\":[[\"arg_k\",\"===\",\"v\"]]}",
+         "failed to validate the 'vars' expression: invalid operator '==='"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"vars\":[\"arg_k\",\"==\",\"v\"]}",
+         "failed to validate the 'vars' expression: rule should be wrapped inside brackets"},
+        {R, "{\"uri\":\"/x\",\"upstream_id\":\"nope\"}",
+         "failed to fetch upstream info by upstream id [nope], response code: 404"},
+        {R, "{\"uri\":\"/x\",\"upstream_id\":77}",
+         "failed to fetch upstream info by upstream id [77], response code: 404"},
         {R, "{\"uri\":\"/x\",\"upstream_id\":1}", ""},
-        {R, "{\"uri\":\"/x\",\"service_id\":\"nope\"}", "failed to fetch service info by service id [nope], response code: 404"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"plugin_config_id\":\"nope\"}", "failed to fetch plugin config info by plugin config id [nope], response code: 404"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"desc\":null}", "invalid configuration: property \"desc\" validation failed: wrong type: expected string, got userdata"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) return true end\"}", "failed to load 'filter_func' string: Lua is not available in this build"},
-        {R, "{\"uri\":\"/hello\",\"script\":\"local _M = {} return _M\"}", "failed to load 'script' string: Lua is not available in this build"},
-        {R, "{\"uri\":\"/x\",\"script\":\"local _M = {} return _M\",\"plugins\":{}}", "invalid configuration: value wasn't supposed to match schema"},
+        {R, "{\"uri\":\"/x\",\"service_id\":\"nope\"}",
+         "failed to fetch service info by service id [nope], response code: 404"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"plugin_config_id\":\"nope\"}",
+         "failed to fetch plugin config info by plugin config id [nope], response code: 404"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"desc\":null}",
+         "invalid configuration: property \"desc\" validation failed: wrong type: expected string, "
+         "got userdata"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) return true end\"}",
+         "failed to load 'filter_func' string: Lua is not available in this build"},
+        {R, "{\"uri\":\"/hello\",\"script\":\"local _M = {} return _M\"}",
+         "failed to load 'script' string: Lua is not available in this build"},
+        {R, "{\"uri\":\"/x\",\"script\":\"local _M = {} return _M\",\"plugins\":{}}",
+         "invalid configuration: value wasn't supposed to match schema"},
         {R, "{\"uri\":\"/hello\"," UP ",\"timeout\":{\"connect\":0,\"send\":1,\"read\":1}}",
-         "invalid configuration: property \"timeout\" validation failed: property \"connect\" validation failed: expected 0 to be greater than 0"},
+         "invalid configuration: property \"timeout\" validation failed: property \"connect\" "
+         "validation failed: expected 0 to be greater than 0"},
         {R, "{\"uri\":\"/hello\",\"upstream\":{\"nodes\":{\"foo.com:0\":1}}}", "invalid port 0"},
-        {K_ROUTE, "a$b", "{\"uri\":\"/hello\"," UP "}", "invalid configuration: property \"id\" validation failed: object matches none of the required"},
-        {K_ROUTE, "", "{\"uri\":\"/hello\"," UP ",\"id\":0}", "invalid configuration: property \"id\" validation failed: object matches none of the required"},
+        {K_ROUTE, "a$b", "{\"uri\":\"/hello\"," UP "}",
+         "invalid configuration: property \"id\" validation failed: object matches none of the "
+         "required"},
+        {K_ROUTE, "", "{\"uri\":\"/hello\"," UP ",\"id\":0}",
+         "invalid configuration: property \"id\" validation failed: object matches none of the "
+         "required"},
         {K_ROUTE, "5", "{\"uri\":\"/hello\"," UP ",\"id\":5}", ""},
     };
 
@@ -106,26 +138,39 @@ static void plugins_are_checked_wherever_they_stand(void)
 {
     static const struct verdict_case cases[] = {
         {R, "{\"uri\":\"/a\",\"plugins\":{\"nope\":{}}}", "unknown plugin [nope]"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":\"x\"}}", "invalid plugin conf \"x\" for plugin [note]"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":null}}", "invalid plugin conf \"userdata: NULL\" for plugin [note]"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":{}}}", "failed to check the configuration of plugin note err: property \"text\" is required"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":[]}}", "failed to check the configuration of plugin note err: property \"text\" is required"},
+        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":\"x\"}}",
+         "invalid plugin conf \"x\" for plugin [note]"},
+        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":null}}",
+         "invalid plugin conf \"userdata: NULL\" for plugin [note]"},
+        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":{}}}",
+         "failed to check the configuration of plugin note err: property \"text\" is required"},
+        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":[]}}",
+         "failed to check the configuration of plugin note err: property \"text\" is required"},
         {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":{\"_meta\":{\"disable\":true}}}}", ""},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"nope\":{\"_meta\":{\"disable\":true}}}}", "unknown plugin [nope]"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":{\"text\":\"t\",\"_meta\":{\"filter\":[[\"a\",\"b\",\"c\"]]}}}}",
+        {R, "{\"uri\":\"/a\",\"plugins\":{\"nope\":{\"_meta\":{\"disable\":true}}}}",
+         "unknown plugin [nope]"},
+        {R,
+         "{\"uri\":\"/"
+         "a\",\"plugins\":{\"note\":{\"text\":\"t\",\"_meta\":{\"filter\":[[\"a\",\"b\",\"c\"]]}}}"
+         "}",
          "failed to validate the 'vars' expression: invalid operator 'b'"},
-        {R, "{\"uri\":\"/a\",\"plugins\":{\"note\":{\"text\":\"t\",\"_meta\":{\"pre_function\":\"return 1\"}}}}",
+        {R,
+         "{\"uri\":\"/"
+         "a\",\"plugins\":{\"note\":{\"text\":\"t\",\"_meta\":{\"pre_function\":\"return 1\"}}}}",
          "failed to load _meta.pre_function in plugin note: Lua is not available in this build"},
         {K_SERVICE, "1", "{\"plugins\":{\"nope\":{}}}", "unknown plugin [nope]"},
         {K_CONSUMER_GROUP, "1", "{\"plugins\":{\"nope\":{}}}", "unknown plugin [nope]"},
         {K_CONSUMER_GROUP, "1", "{}", "invalid configuration: property \"plugins\" is required"},
         {K_GLOBAL_RULE, "1", "{\"plugins\":{\"note\":{\"text\":\"t\"}}}", ""},
         {K_PLUGIN_CONFIG, "1", "{\"plugins\":{\"note\":{\"text\":1}}}",
-         "failed to check the configuration of plugin note err: property \"text\" validation failed: wrong type: expected string, got number"},
+         "failed to check the configuration of plugin note err: property \"text\" validation "
+         "failed: wrong type: expected string, got number"},
         {K_PLUGIN_METADATA, "nope", "{\"a\":1}", "invalid plugin name"},
         {K_PLUGIN_METADATA, "plain", "{\"a\":1}", ""},
         {K_PLUGIN_METADATA, "note", "{\"id\":\"note\",\"text\":\"t\"}", ""},
-        {K_PLUGIN_METADATA, "note", "{\"text\":1}", "invalid configuration: property \"text\" validation failed: wrong type: expected string, got number"},
+        {K_PLUGIN_METADATA, "note", "{\"text\":1}",
+         "invalid configuration: property \"text\" validation failed: wrong type: expected string, "
+         "got number"},
     };
 
     CHECK_TABLE(cases);
@@ -139,20 +184,28 @@ static void consumers_and_credentials_are_checked(void)
     static const struct verdict_case cases[] = {
         {C, "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"k\"}}}", ""},
         {C, "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{}}}",
-         "invalid plugins configuration: failed to check the configuration of plugin key-auth err: property \"key\" is required"},
-        {C, "{\"username\":\"jack\",\"plugins\":{\"nope\":{}}}", "invalid plugins configuration: unknown plugin [nope]"},
+         "invalid plugins configuration: failed to check the configuration of plugin key-auth err: "
+         "property \"key\" is required"},
+        {C, "{\"username\":\"jack\",\"plugins\":{\"nope\":{}}}",
+         "invalid plugins configuration: unknown plugin [nope]"},
         {K_CONSUMER, "jack1", "{\"username\":\"jack\"}", "wrong username"},
         {C, "{\"plugins\":{}}", "invalid configuration: property \"username\" is required"},
         {K_CONSUMER, "", "{\"username\":\"ja.ck\"}",
-         "invalid configuration: property \"username\" validation failed: failed to match pattern \"^[a-zA-Z0-9_\\\\-]+$\" with \"ja.ck\""},
-        {C, "{\"username\":\"jack\",\"group_id\":\"none\"}", "failed to fetch consumer group info by consumer group id [none], response code: 404"},
+         "invalid configuration: property \"username\" validation failed: failed to match pattern "
+         "\"^[a-zA-Z0-9_\\\\-]+$\" with \"ja.ck\""},
+        {C, "{\"username\":\"jack\",\"group_id\":\"none\"}",
+         "failed to fetch consumer group info by consumer group id [none], response code: 404"},
         {CRED, "{\"plugins\":{\"key-auth\":{\"key\":\"k\"}},\"name\":\"n\"}", ""},
         {CRED, "{}", ""},
         {CRED, "{\"plugins\":{\"key-auth\":{\"key\":\"b\"},\"word-auth\":{\"word\":\"u\"}}}",
-         "invalid configuration: property \"plugins\" validation failed: expect object to have at most 1 properties"},
-        {CRED, "{\"plugins\":{\"note\":{\"text\":\"t\"}}}", "only supports auth type plugins in consumer credential"},
-        {CRED, "{\"plugins\":{\"nope\":{}}}", "invalid plugins configuration: unknown plugin [nope]"},
-        {K_CREDENTIAL, "nobody/credentials/c1", "{\"plugins\":{\"key-auth\":{\"key\":\"zz\"}}}", "consumer not found"},
+         "invalid configuration: property \"plugins\" validation failed: expect object to have at "
+         "most 1 properties"},
+        {CRED, "{\"plugins\":{\"note\":{\"text\":\"t\"}}}",
+         "only supports auth type plugins in consumer credential"},
+        {CRED, "{\"plugins\":{\"nope\":{}}}",
+         "invalid plugins configuration: unknown plugin [nope]"},
+        {K_CREDENTIAL, "nobody/credentials/c1", "{\"plugins\":{\"key-auth\":{\"key\":\"zz\"}}}",
+         "consumer not found"},
     };
 
     CHECK_TABLE(cases);
@@ -160,7 +213,9 @@ static void consumers_and_credentials_are_checked(void)
 
 #define U K_UPSTREAM, "2"
 #define N1 "\"nodes\":{\"127.0.0.1:1980\":1}"
-#define LONG_X "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define LONG_X                                                                                     \
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" \
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 
 static void upstreams_are_checked_beyond_the_schema(void)
 {
@@ -168,31 +223,46 @@ static void upstreams_are_checked_beyond_the_schema(void)
         {U, "{" N1 "}", ""},
         {U, "{\"nodes\":{}}", ""},
         {U, "{\"nodes\":[]}", ""},
-        {U, "{\"nodes\":{\"127.0.0.1:80\":-1}}", "invalid configuration: property \"nodes\" validation failed: object matches none of the required"},
+        {U, "{\"nodes\":{\"127.0.0.1:80\":-1}}",
+         "invalid configuration: property \"nodes\" validation failed: object matches none of the "
+         "required"},
         {U, "{\"nodes\":{\"foo.com:65536\":1}}", "invalid port 65536"},
         {U, "{\"nodes\":{\"foo.com:0\":1}}", "invalid port 0"},
         {U, "{\"nodes\":{\"[::1]:0\":1}}", "invalid port 0"},
-        {U, "{\"nodes\":[{\"host\":\"::1\",\"port\":80,\"weight\":1}]}", "invalid configuration: IPv6 address must be enclosed with '[' and ']'"},
+        {U, "{\"nodes\":[{\"host\":\"::1\",\"port\":80,\"weight\":1}]}",
+         "invalid configuration: IPv6 address must be enclosed with '[' and ']'"},
         {U, "{\"nodes\":[{\"host\":\"[::1]\",\"port\":80,\"weight\":1}]}", ""},
-        {U, "{" N1 ",\"scheme\":\"ws\"}", "invalid configuration: property \"scheme\" validation failed: matches none of the enum values"},
-        {U, "{" N1 ",\"pass_host\":\"rewrite\"}", "`upstream_host` can't be empty when `pass_host` is `rewrite`"},
+        {U, "{" N1 ",\"scheme\":\"ws\"}",
+         "invalid configuration: property \"scheme\" validation failed: matches none of the enum "
+         "values"},
+        {U, "{" N1 ",\"pass_host\":\"rewrite\"}",
+         "`upstream_host` can't be empty when `pass_host` is `rewrite`"},
         {U, "{" N1 ",\"pass_host\":\"rewrite\",\"upstream_host\":\"a.com:90\"}", ""},
         {U, "{" N1 ",\"type\":\"nope\"}", ""},
         {U, "{" N1 ",\"type\":\"chash\"}", "missing key"},
         {U, "{" N1 ",\"type\":\"chash\",\"hash_on\":\"consumer\"}", ""},
         {U, "{" N1 ",\"type\":\"chash\",\"key\":\"arg_device_id\"}", ""},
-        {U, "{" N1 ",\"type\":\"chash\",\"hash_on\":\"vars_combinations\",\"key\":\"$http_a$arg_b\"}", ""},
+        {U,
+         "{" N1 ",\"type\":\"chash\",\"hash_on\":\"vars_combinations\",\"key\":\"$http_a$arg_b\"}",
+         ""},
         {U, "{" N1 ",\"type\":\"chash\",\"key\":\"not_supported\"}",
-         "invalid configuration: failed to match pattern \"^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|"
+         "invalid configuration: failed to match pattern "
+         "\"^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|"
+         "hostname|"
          "mqtt_client_id)|arg_[0-9a-zA-z_-]+)$\" with \"not_supported\""},
-        {U, "{" N1 ",\"type\":\"chash\",\"hash_on\":\"header\",\"key\":\"$#^@\"}", "invalid configuration: failed to match pattern \"^[a-zA-Z0-9-_]+$\" with \"$#^@\""},
+        {U, "{" N1 ",\"type\":\"chash\",\"hash_on\":\"header\",\"key\":\"$#^@\"}",
+         "invalid configuration: failed to match pattern \"^[a-zA-Z0-9-_]+$\" with \"$#^@\""},
         {U, "{" N1 ",\"checks\":{}}",
-         "invalid configuration: property \"checks\" validation failed: object matches none of the required: [\"active\"] or [\"active\",\"passive\"]"},
+         "invalid configuration: property \"checks\" validation failed: object matches none of the "
+         "required: [\"active\"] or [\"active\",\"passive\"]"},
         {U, "{" N1 ",\"checks\":{\"active\":{}}}", ""},
-        {U, "{" N1 ",\"tls\":{\"client_cert_id\":\"nope\"}}", "failed to fetch ssl info by ssl id [nope], response code: 404"},
-        {U, "{" N1 ",\"tls\":{\"client_cert\":\"" LONG_X "\",\"client_key\":\"" LONG_X "\"}}", "failed to parse cert: PEM_read_bio_X509_AUX() failed"},
+        {U, "{" N1 ",\"tls\":{\"client_cert_id\":\"nope\"}}",
+         "failed to fetch ssl info by ssl id [nope], response code: 404"},
+        {U, "{" N1 ",\"tls\":{\"client_cert\":\"" LONG_X "\",\"client_key\":\"" LONG_X "\"}}",
+         "failed to parse cert: PEM_read_bio_X509_AUX() failed"},
         {U, "{\"service_name\":\"x\",\"discovery_type\":\"dns\"}", ""},
-        {U, "{\"service_name\":\"x\"}", "invalid configuration: value should match only one schema, but matches none"},
+        {U, "{\"service_name\":\"x\"}",
+         "invalid configuration: value should match only one schema, but matches none"},
     };
 
     CHECK_TABLE(cases);
@@ -203,7 +273,8 @@ static void only_the_schema_is_looked_at_for_schema_validate(void)
     static const struct {
         const char *value, *want;
     } cases[] = {
-        {"{\"uri\":1}", "property \"uri\" validation failed: wrong type: expected string, got number"},
+        {"{\"uri\":1}",
+         "property \"uri\" validation failed: wrong type: expected string, got number"},
         {"{\"uri\":\"/a\",\"plugins\":{\"nope\":{}}}", ""},
     };
 
@@ -216,57 +287,9 @@ static void only_the_schema_is_looked_at_for_schema_validate(void)
         CHECK_STR(str_c(e.msg), cases[i].want);
         json_decref(v);
     }
-}
-
-/* ---- against a snapshot ---- */
-
-static struct snapshot *snapshot_of(const struct change *c, size_t n)
-{
-    struct snapshot *empty = snapshot_empty(), *s = snapshot_apply(empty, c, n, NULL, NULL);
-
-    snapshot_drop(empty);
-    return s;
-}
-
-static void a_key_can_belong_to_one_consumer_only(void)
-{
-    static const struct {
-        enum object_kind kind;
-        const char *id, *value, *want;
-    } cases[] = {
-        {K_CONSUMER, "jill", "{\"username\":\"jill\",\"plugins\":{\"key-auth\":{\"key\":\"one\"}}}", "duplicate key of plugin key-auth found with consumer: jack"},
-        {K_CONSUMER, "jack", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"one\"}}}", ""},
-        {K_CONSUMER, "jill", "{\"username\":\"jill\",\"plugins\":{\"key-auth\":{\"key\":\"two\"}}}",
-         "duplicate key of plugin key-auth found with credential: c1 of consumer: jack"},
-        {K_CREDENTIAL, "jack/credentials/c4", "{\"plugins\":{\"key-auth\":{\"key\":\"two\"}}}",
-         "duplicate key of plugin key-auth found with credential: c1 of consumer: jack"},
-        {K_CREDENTIAL, "jack/credentials/c1", "{\"plugins\":{\"key-auth\":{\"key\":\"two\"}}}", ""},
-        {K_GLOBAL_RULE, "2", "{\"plugins\":{\"note\":{\"text\":\"t\"}}}", "plugin 'note' already exists in global rule with id '1'"},
-        {K_GLOBAL_RULE, "1", "{\"plugins\":{\"note\":{\"text\":\"t\"}}}", ""},
-    };
-
-    fake_hooks_install();
-    const struct change changes[] = {
-        {K_CONSUMER, STR("jack"), json("{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"one\"}}}"), 1, 1},
-        {K_CREDENTIAL, STR("jack/credentials/c1"), json("{\"plugins\":{\"key-auth\":{\"key\":\"two\"}}}"), 2, 2},
-        {K_GLOBAL_RULE, STR("1"), json("{\"plugins\":{\"note\":{\"text\":\"t\"}}}"), 3, 3},
-    };
-    struct snapshot *s = snapshot_of(changes, 3);
-    const struct resource_refs refs = {.snapshot = s};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct err e = {0};
-        json_t *v = json(cases[i].value);
-
-        resource_check(cases[i].kind, str_c(cases[i].id), v, &refs, &e);
-        CHECK_STR(str_c(e.msg), cases[i].want);
-        json_decref(v);
-    }
-    snapshot_drop(s);
-    for (int i = 0; i < 3; i++) {
-        json_decref(changes[i].value);
-    }
     fake_hooks_free();
 }
 
-TESTS(T(routes_are_checked_as_the_reference_does), T(plugins_are_checked_wherever_they_stand), T(consumers_and_credentials_are_checked),
-      T(upstreams_are_checked_beyond_the_schema), T(only_the_schema_is_looked_at_for_schema_validate), T(a_key_can_belong_to_one_consumer_only))
+TESTS(T(routes_are_checked_as_the_reference_does), T(plugins_are_checked_wherever_they_stand),
+      T(consumers_and_credentials_are_checked), T(upstreams_are_checked_beyond_the_schema),
+      T(only_the_schema_is_looked_at_for_schema_validate))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From one configuration to the next: what depends on what changed follows, the rest is shared. */
+#include "t.h"
 #include "config/snapshot.h"
 #include "hooks_fake.h"
-#include "t.h"
 
 static struct snapshot *now; /* the newest */
 static int64_t revision;
@@ -11,7 +11,8 @@ static char complaint[4096];
 static void on_bad(const struct change *c, const struct err *e, void *arg)
 {
     (void)arg;
-    snprintf(complaint, sizeof(complaint), "%s %.*s: %s", object_kind_word(c->kind), STR_ARG(c->id), e->msg);
+    snprintf(complaint, sizeof(complaint), "%s %.*s: %s", object_kind_word(c->kind), STR_ARG(c->id),
+             e->msg);
 }
 
 /* Apply one change; text NULL deletes. */
@@ -55,13 +56,15 @@ static void objects_come_and_go(void)
     CHECK_STR(fake_route(old->router, "- /b"), "");
     CHECK_STR(fake_route(now->router, "- /a"), "");
     CHECK_STR(fake_route(now->router, "- /b"), "r");
-    CHECK(SNAP_FIND(old, UPSTREAM, upstream, STR("1")) == SNAP_FIND(now, UPSTREAM, upstream, STR("1")));
+    CHECK(SNAP_FIND(old, UPSTREAM, upstream, STR("1")) ==
+          SNAP_FIND(now, UPSTREAM, upstream, STR("1")));
     CHECK(SNAP_FIND(old, ROUTE, route, STR("r")) != SNAP_FIND(now, ROUTE, route, STR("r")));
     snapshot_drop(old);
     change(K_ROUTE, "r", NULL);
     change(K_UPSTREAM, "1", NULL);
     change(K_UPSTREAM, "1", NULL);
-    CHECK(SNAP_FIND(now, ROUTE, route, STR("r")) == NULL && SNAP_FIND(now, UPSTREAM, upstream, STR("1")) == NULL);
+    CHECK(SNAP_FIND(now, ROUTE, route, STR("r")) == NULL &&
+          SNAP_FIND(now, UPSTREAM, upstream, STR("1")) == NULL);
     CHECK_STR(fake_route(now->router, "- /b"), "");
     end();
 }
@@ -139,7 +142,8 @@ static void one_batch_may_bring_things_in_any_order(void)
 {
     begin();
     struct change c[] = {
-        {K_CREDENTIAL, STR("jack/credentials/c"), json_loads("{\"plugins\":{\"key-auth\":{\"key\":\"k\"}}}", 0, NULL), 1, 1},
+        {K_CREDENTIAL, STR("jack/credentials/c"),
+         json_loads("{\"plugins\":{\"key-auth\":{\"key\":\"k\"}}}", 0, NULL), 1, 1},
         {K_ROUTE, STR("r"), json_loads("{\"uri\":\"/a\",\"service_id\":\"s\"}", 0, NULL), 1, 2},
         {K_SERVICE, STR("s"), json_loads("{\"hosts\":[\"a.com\"]}", 0, NULL), 1, 3},
         {K_CONSUMER, STR("jack"), json_loads("{\"username\":\"jack\"}", 0, NULL), 1, 4},
@@ -163,8 +167,10 @@ static const char *who_has(const char *plugin, const char *key)
 
     text[0] = 0;
     if (i != NULL) {
-        snprintf(text, sizeof(text), "%.*s%s%.*s", STR_ARG(i->consumer->username), i->credential != NULL ? "/" : "",
-                 i->credential != NULL ? (int)i->credential->credential_id.n : 0, i->credential != NULL ? i->credential->credential_id.p : "");
+        snprintf(text, sizeof(text), "%.*s%s%.*s", STR_ARG(i->consumer->username),
+                 i->credential != NULL ? "/" : "",
+                 i->credential != NULL ? (int)i->credential->credential_id.n : 0,
+                 i->credential != NULL ? i->credential->credential_id.p : "");
     }
     return text;
 }
@@ -173,15 +179,20 @@ static const char *who_has(const char *plugin, const char *key)
 static void keys_are_found_as_long_as_somebody_has_them(void)
 {
     begin();
-    change(K_CONSUMER, "jack", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"a\"},\"word-auth\":{\"word\":\"a\"}}}");
+    change(K_CONSUMER, "jack",
+           "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"a\"},\"word-auth\":{"
+           "\"word\":\"a\"}}}");
     CHECK_HAS("key-auth", "a", "jack");
     CHECK_HAS("word-auth", "a", "jack");
     CHECK_HAS("key-auth", "b", "");
-    change(K_CONSUMER, "jack", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"b\"}}}");
+    change(K_CONSUMER, "jack",
+           "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"b\"}}}");
     CHECK_HAS("key-auth", "a", "");
     CHECK_HAS("key-auth", "b", "jack");
     CHECK_HAS("word-auth", "a", "");
-    change(K_CONSUMER, "jack", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"b\",\"_meta\":{\"disable\":true}}}}");
+    change(K_CONSUMER, "jack",
+           "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"b\",\"_meta\":{\"disable\":"
+           "true}}}}");
     CHECK_HAS("key-auth", "b", "");
     change(K_CONSUMER, "jack", NULL);
     CHECK(now->identities == NULL);
@@ -197,7 +208,8 @@ static void credentials_live_with_their_consumer(void)
     CHECK_HAS("key-auth", "k", "jack/c");
     change(K_CONSUMER, "jack", "{\"username\":\"jack\",\"desc\":\"other\"}");
     CHECK_HAS("key-auth", "k", "jack/c");
-    CHECK(snapshot_identity(now, "key-auth", STR("k"))->consumer == SNAP_FIND(now, CONSUMER, consumer, STR("jack")));
+    CHECK(snapshot_identity(now, "key-auth", STR("k"))->consumer ==
+          SNAP_FIND(now, CONSUMER, consumer, STR("jack")));
     change(K_CREDENTIAL, "jack/credentials/c", "{\"plugins\":{\"key-auth\":{\"key\":\"l\"}}}");
     CHECK_HAS("key-auth", "k", "");
     CHECK_HAS("key-auth", "l", "jack/c");
@@ -218,7 +230,9 @@ static void of_two_with_one_key_the_later_wins_and_the_other_is_next(void)
     change(K_CREDENTIAL, "cy/credentials/c", "{\"plugins\":{\"key-auth\":{\"key\":\"k\"}}}");
     change(K_CONSUMER, "cy", "{\"username\":\"cy\"}");
     CHECK_HAS("key-auth", "k", "cy/c");
-    change(K_CONSUMER, "ann", "{\"username\":\"ann\",\"plugins\":{\"key-auth\":{\"key\":\"k\"}},\"desc\":\"changed\"}");
+    change(
+        K_CONSUMER, "ann",
+        "{\"username\":\"ann\",\"plugins\":{\"key-auth\":{\"key\":\"k\"}},\"desc\":\"changed\"}");
     CHECK_HAS("key-auth", "k", "ann");
     change(K_CONSUMER, "ann", NULL);
     CHECK_HAS("key-auth", "k", "cy/c");
@@ -235,7 +249,8 @@ static void a_long_key_is_found_too(void)
 
     begin();
     memset(key, 'k', sizeof(key) - 1);
-    snprintf(text, sizeof(text), "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"%s\"}}}", key);
+    snprintf(text, sizeof(text),
+             "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"%s\"}}}", key);
     change(K_CONSUMER, "jack", text);
     CHECK_HAS("key-auth", key, "jack");
     end();
@@ -271,7 +286,9 @@ static void metadata_is_found_by_plugin(void)
     end();
 }
 
-TESTS(T(objects_come_and_go), T(a_disabled_route_is_not_in_the_router), T(a_bad_value_leaves_the_last_good_one), T(routes_follow_the_hosts_of_their_service),
-      T(a_service_that_keeps_its_hosts_moves_no_route), T(one_batch_may_bring_things_in_any_order), T(keys_are_found_as_long_as_somebody_has_them),
-      T(credentials_live_with_their_consumer), T(of_two_with_one_key_the_later_wins_and_the_other_is_next), T(a_long_key_is_found_too),
+TESTS(T(objects_come_and_go), T(a_disabled_route_is_not_in_the_router),
+      T(a_bad_value_leaves_the_last_good_one), T(routes_follow_the_hosts_of_their_service),
+      T(a_service_that_keeps_its_hosts_moves_no_route), T(one_batch_may_bring_things_in_any_order),
+      T(keys_are_found_as_long_as_somebody_has_them), T(credentials_live_with_their_consumer),
+      T(of_two_with_one_key_the_later_wins_and_the_other_is_next), T(a_long_key_is_found_too),
       T(a_plugin_in_two_global_rules_runs_in_none), T(metadata_is_found_by_plugin))

@@ -27,12 +27,15 @@ static void documents_become_json(void)
         {"a: 1\nb: [x, 'y', \"z\\n\"]\n", "{\"a\":1,\"b\":[\"x\",\"y\",\"z\\n\"]}"},
         {"- ~\n- null\n- \n- 'null'\n", "[null,null,null,\"null\"]"},
         {"- true\n- False\n- on\n- no\n- 'true'\n", "[true,false,\"on\",\"no\",\"true\"]"},
-        {"- 10\n- -3\n- +4\n- 010\n- 0x1f\n- 0o17\n- 1.5\n- 1e3\n- .5\n- 12a\n- 1.2.3.4\n- '10'\n", "[10,-3,4,10,31,15,1.5,1000.0,0.5,\"12a\",\"1.2.3.4\",\"10\"]"},
-        {"- .inf\n- -\n- e5\n- 0x\n- 99999999999999999999\n", "[\".inf\",\"-\",\"e5\",\"0x\",1e20]"},
+        {"- 10\n- -3\n- +4\n- 010\n- 0x1f\n- 0o17\n- 1.5\n- 1e3\n- .5\n- 12a\n- 1.2.3.4\n- '10'\n",
+         "[10,-3,4,10,31,15,1.5,1000.0,0.5,\"12a\",\"1.2.3.4\",\"10\"]"},
+        {"- .inf\n- e5\n- 0x\n- 99999999999999999999\n", "[\".inf\",\"e5\",\"0x\",1e20]"},
         {"1: a\ntrue: b\n", "{\"1\":\"a\",\"true\":\"b\"}"},
         {"a: |\n  x\n  y\nb: >\n  x\n  y\n", "{\"a\":\"x\\ny\\n\",\"b\":\"x y\\n\"}"},
-        {"a: &x {p: 1}\nb: *x\nc: &x 2\nd: *x\n", "{\"a\":{\"p\":1},\"b\":{\"p\":1},\"c\":2,\"d\":2}"},
-        {"a: &x {p: 1, q: 2}\nb:\n  p: 3\n  <<: *x\nc: {<<: [*x, {r: 4}]}\n", "{\"a\":{\"p\":1,\"q\":2},\"b\":{\"p\":3,\"q\":2},\"c\":{\"p\":1,\"q\":2,\"r\":4}}"},
+        {"a: &x {p: 1}\nb: *x\nc: &x 2\nd: *x\n",
+         "{\"a\":{\"p\":1},\"b\":{\"p\":1},\"c\":2,\"d\":2}"},
+        {"a: &x {p: 1, q: 2}\nb:\n  p: 3\n  <<: *x\nc: {<<: [*x, {r: 4}]}\n",
+         "{\"a\":{\"p\":1,\"q\":2},\"b\":{\"p\":3,\"q\":2},\"c\":{\"p\":1,\"q\":2,\"r\":4}}"},
         {"a: !!str 5\nb: ! 6\n", "{\"a\":\"5\",\"b\":\"6\"}"},
         {"---\na: 1\n...\n", "{\"a\":1}"},
     };
@@ -62,8 +65,10 @@ static void what_is_ambiguous_or_boundless_is_refused(void)
         {"a: {<<: 1}\n", "line 1: << wants a mapping"},
         {"a: \"\\0\"\n", "line 1: a NUL character"},
         {"a: [1\n", "line 2: did not find expected ',' or ']'"},
-        {"a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
-         "e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\n", "line 6: too many values"},
+        {"a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c "
+         "[*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
+         "e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\n",
+         "line 6: too many values"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -103,7 +108,8 @@ static void variables_are_replaced_and_typed(void)
         {"\"${{not a name}}\"", "\"${{not a name}}\""},
         {"\"${{open\"", "\"${{open\""},
         {"\"9080\"", "\"9080\""},
-        {"{\"${{WEIR_T_PORT}}\":[\"${{WEIR_T_TRUE}}\",{\"a\":\"${{WEIR_T_PORT}}\"}]}", "{\"9080\":[true,{\"a\":9080}]}"},
+        {"{\"${{WEIR_T_PORT}}\":[\"${{WEIR_T_TRUE}}\",{\"a\":\"${{WEIR_T_PORT}}\"}]}",
+         "{\"9080\":[true,{\"a\":9080}]}"},
         {"7", "7"},
     };
 
@@ -121,14 +127,17 @@ static void variables_are_replaced_and_typed(void)
 
 static void an_unset_variable_is_an_error(void)
 {
-    static const char *const cases[] = {"\"${{WEIR_T_ABSENT}}\"", "[1,\"a ${{WEIR_T_ABSENT}}\"]", "{\"a\":{\"${{WEIR_T_ABSENT}}\":1}}"};
+    static const char *const cases[] = {"\"${{WEIR_T_ABSENT}}\"", "[1,\"a ${{WEIR_T_ABSENT}}\"]",
+                                        "{\"a\":{\"${{WEIR_T_ABSENT}}\":1}}"};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct err e = {0};
 
         CHECK_ROW(i, env_substitute(json_loads(cases[i], JSON_DECODE_ANY, NULL), &e) == NULL);
-        CHECK_STR(str_c(e.msg), "failed to handle configuration: can't find environment variable WEIR_T_ABSENT");
+        CHECK_STR(str_c(e.msg),
+                  "failed to handle configuration: can't find environment variable WEIR_T_ABSENT");
     }
 }
 
-TESTS(T(documents_become_json), T(what_is_ambiguous_or_boundless_is_refused), T(depth_is_bounded), T(variables_are_replaced_and_typed), T(an_unset_variable_is_an_error))
+TESTS(T(documents_become_json), T(what_is_ambiguous_or_boundless_is_refused), T(depth_is_bounded),
+      T(variables_are_replaced_and_typed), T(an_unset_variable_is_an_error))

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * routes: routes made by hand, and the selection rules once more, slowly: every route is looked at, patterns are the reference's regular expressions. What router/ does with trees must
- * come to the same.
+ * routes: routes made by hand, and the selection rules once more, slowly: every route is looked at,
+ * patterns are the reference's regular expressions. What router/ does with trees must come to the
+ * same.
  */
 #include "base/assert.h"
 #include "base/re.h"
 #include "route/router.h"
 
-/* A route as a row of a test. Lists are separated by blanks; priority and methods as in struct route. */
+/*
+ * A route as a row of a test. Lists are separated by blanks; priority and methods as in struct
+ * route.
+ */
 struct route_row {
     const char *id, *uris, *hosts;
     int priority;
@@ -34,7 +38,8 @@ static inline struct route *routes_make(struct arena *a, const struct route_row 
 {
     struct route *r = ARENA_NEW(a, struct route);
 
-    r->o = (struct object){.refs = 1, .kind = K_ROUTE, .id = str_c(row->id), .created_index = row->created};
+    r->o = (struct object){
+        .refs = 1, .kind = K_ROUTE, .id = str_c(row->id), .created_index = row->created};
     r->n_uris = routes_split(a, row->uris, &r->uris);
     r->n_hosts = routes_split(a, row->hosts, &r->hosts);
     r->priority = row->priority;
@@ -86,7 +91,8 @@ static inline bool slow_pattern_matches(struct arena *a, struct str pattern, str
     return re && re_search(re, uri, 0, &m) && m.group[0].p == uri.p && m.group[0].n == uri.n;
 }
 
-static inline bool slow_uri_matches(struct arena *a, enum router_mode mode, struct str pattern, struct str uri, struct verdict_of *v)
+static inline bool slow_uri_matches(struct arena *a, enum router_mode mode, struct str pattern,
+                                    struct str uri, struct verdict_of *v)
 {
     ptrdiff_t colon = mode == ROUTER_URI_PARAMS ? str_index(pattern, ':') : -1;
     ptrdiff_t cut = colon >= 0 ? colon : str_index(pattern, '*');
@@ -130,7 +136,11 @@ static inline bool slow_host_matches(struct str pattern, struct str host)
     return wild ? str_ends(host, str_skip(pattern, 1)) : str_eq(pattern, host);
 }
 
-enum { SLOW_HOST_ANY = -1, SLOW_HOST_NONE = -2, SLOW_HOST_EXACT = -3 }; /* else: the length of the wildcard that has to match */
+enum {
+    SLOW_HOST_ANY = -1,
+    SLOW_HOST_NONE = -2,
+    SLOW_HOST_EXACT = -3
+}; /* else: the length of the wildcard that has to match */
 
 static inline bool slow_host_fits(const struct route *r, struct str host, long level)
 {
@@ -139,7 +149,8 @@ static inline bool slow_host_fits(const struct route *r, struct str host, long l
     }
     for (unsigned i = 0; i < r->n_hosts && level != SLOW_HOST_NONE; i++) {
         bool wild = r->hosts[i].p[0] == '*';
-        bool at_level = level == SLOW_HOST_ANY || (wild ? (long)r->hosts[i].n == level : level == SLOW_HOST_EXACT);
+        bool at_level = level == SLOW_HOST_ANY ||
+                        (wild ? (long)r->hosts[i].n == level : level == SLOW_HOST_EXACT);
         if (at_level && slow_host_matches(r->hosts[i], host)) {
             return true;
         }
@@ -147,17 +158,20 @@ static inline bool slow_host_fits(const struct route *r, struct str host, long l
     return false;
 }
 
-static inline struct verdict_of slow_level(struct route **routes, size_t n, enum router_mode mode, const struct route_query *q, long level)
+static inline struct verdict_of slow_level(struct route **routes, size_t n, enum router_mode mode,
+                                           const struct route_query *q, long level)
 {
     struct verdict_of best = {0};
     struct arena *a = arena_new(1024);
 
     for (size_t i = 0; i < n; i++) {
         const struct route *r = routes[i];
-        bool fits = slow_host_fits(r, q->host, level) && (r->methods == 0 || (r->methods & q->method_bit) != 0);
+        bool fits = slow_host_fits(r, q->host, level) &&
+                    (r->methods == 0 || (r->methods & q->method_bit) != 0);
         for (unsigned u = 0; fits && u < r->n_uris; u++) {
             struct verdict_of v = {.route = r, .uri = u};
-            if (slow_uri_matches(a, mode, r->uris[u], q->uri, &v) && (!best.route || slow_before(&v, &best))) {
+            if (slow_uri_matches(a, mode, r->uris[u], q->uri, &v) &&
+                (!best.route || slow_before(&v, &best))) {
                 best = v;
             }
         }
@@ -166,7 +180,8 @@ static inline struct verdict_of slow_level(struct route **routes, size_t n, enum
     return best;
 }
 
-static inline struct verdict_of slow_match(struct route **routes, size_t n, enum router_mode mode, const struct route_query *q)
+static inline struct verdict_of slow_match(struct route **routes, size_t n, enum router_mode mode,
+                                           const struct route_query *q)
 {
     if (mode != ROUTER_HOST_URI) {
         return slow_level(routes, n, mode, q, SLOW_HOST_ANY);

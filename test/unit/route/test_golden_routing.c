@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * golden routing: route sets and requests recorded from the reference, in all three modes, through the real ways of a route (object_new), a path (uri_normalise), a host (host_of) and
- * variables (http/vars.c).
+ * golden routing: route sets and requests recorded from the reference, in all three modes, through
+ * the real ways of a route (object_new), a path (uri_normalise), a host (host_of) and variables
+ * (http/vars.c).
  */
 #include "base/assert.h"
 #include "config/hooks.h"
@@ -12,12 +13,17 @@
 #include "route/uri.h"
 #include "t.h"
 
-static const char *const mode_names[] = {"radixtree_host_uri", "radixtree_uri", "radixtree_uri_with_parameter"};
+static const char *const mode_names[] = {"radixtree_host_uri", "radixtree_uri",
+                                         "radixtree_uri_with_parameter"};
 
-/* What these need is not a matter of routing, and not there: Lua, and variables of the query language. */
+/*
+ * What these need is not a matter of routing, and not there: Lua, and variables of the query
+ * language.
+ */
 static bool is_beyond(const char *name)
 {
-    return strcmp(name, "filter_func") == 0 || strncmp(name, "vars has graphql", 16) == 0 || strncmp(name, "vars graphql", 12) == 0;
+    return strcmp(name, "filter_func") == 0 || strncmp(name, "vars has graphql", 16) == 0 ||
+           strncmp(name, "vars graphql", 12) == 0;
 }
 
 struct set {
@@ -46,10 +52,12 @@ static void set_make(struct set *s, const json_t *c)
     const char *id;
     json_t *value;
 
-    json_object_foreach(json_get(c, "services"), id, value) {
+    json_object_foreach(json_get(c, "services"), id, value)
+    {
         s->service = object_of(K_SERVICE, id, value);
     }
-    json_object_foreach(json_get(c, "routes"), id, value) {
+    json_object_foreach(json_get(c, "routes"), id, value)
+    {
         json_object_set_new(value, "plugins", json_object()); /* a route has to lead somewhere */
         struct route *r = object_of(K_ROUTE, id, value);
         bool owned = !str_is_none(r->service_id);
@@ -79,7 +87,8 @@ static void take_headers(struct req *r, const json_t *headers)
     json_t *value;
 
     headers_init(&r->headers, r->arena, 8);
-    json_object_foreach((json_t *)(uintptr_t)headers, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)headers, name, value)
+    {
         headers_add(&r->headers, str_c(name), json_str(value));
     }
     r->remote_addr = headers_get(&r->headers, H_X_REAL_IP);
@@ -126,10 +135,12 @@ static void check_params(const json_t *q, int mode, const struct route_match *m)
     const char *header;
     json_t *value;
 
-    json_object_foreach(json_get(json_get(q, "uri_params"), mode_names[mode]), header, value) {
+    json_object_foreach(json_get(json_get(q, "uri_params"), mode_names[mode]), header, value)
+    {
         bool found = false;
         for (unsigned i = 0; i < m->n_params; i++) { /* "X-Id" echoes "id" */
-            found |= str_ieq(m->params[i].name, str_c(header + 2)) && str_eq(m->params[i].value, json_str(value));
+            found |= str_ieq(m->params[i].name, str_c(header + 2)) &&
+                     str_eq(m->params[i].value, json_str(value));
         }
         CHECK(found);
     }
@@ -157,7 +168,8 @@ static void check_request(const struct set *s, const char *name, const json_t *q
     router_match(s->router, &query, &m);
     struct str got = m.route ? m.route->o.id : STR_NONE, want = expected(q, mode);
     if (!str_eq(got, want)) {
-        printf("# %s, %s: %.*s %.*s on %.*s: got %.*s, want %.*s\n", mode_names[mode], name, STR_ARG(r->method), STR_ARG(r->target), STR_ARG(r->host_header), STR_ARG(got),
+        printf("# %s, %s: %.*s %.*s on %.*s: got %.*s, want %.*s\n", mode_names[mode], name,
+               STR_ARG(r->method), STR_ARG(r->target), STR_ARG(r->host_header), STR_ARG(got),
                STR_ARG(want));
         CHECK(!"the recorded route");
     }
@@ -176,7 +188,8 @@ static void run(int mode)
     CHECK(golden != NULL);
     vars_install();
     router_set_mode((enum router_mode)mode);
-    json_array_foreach(json_get(golden, "cases"), i, c) {
+    json_array_foreach(json_get(golden, "cases"), i, c)
+    {
         const char *name = json_string_value(json_get(c, "name"));
         struct set s = {0};
 
@@ -185,7 +198,8 @@ static void run(int mode)
         }
         set_make(&s, c);
         n_sets++;
-        json_array_foreach(json_get(c, "requests"), k, q) {
+        json_array_foreach(json_get(c, "requests"), k, q)
+        {
             check_request(&s, name, q, mode);
             n_requests++;
         }
@@ -211,4 +225,5 @@ static void the_recorded_routes_are_chosen_by_uri_with_parameters(void)
     CHECK(n_sets >= 3 * 53 && n_requests >= 3 * 170);
 }
 
-TESTS(T(the_recorded_routes_are_chosen_by_host_and_uri), T(the_recorded_routes_are_chosen_by_uri), T(the_recorded_routes_are_chosen_by_uri_with_parameters))
+TESTS(T(the_recorded_routes_are_chosen_by_host_and_uri), T(the_recorded_routes_are_chosen_by_uri),
+      T(the_recorded_routes_are_chosen_by_uri_with_parameters))

@@ -101,7 +101,8 @@ static void versions_never_change(void)
         for (int round = 0; round < ROUNDS; round++) {
             int i = (int)roll(KEYS), slot = (int)roll(2), n = round + 1;
             bool put = roll(3) != 0 || round < 300;
-            struct radix *next = radix_update(now.t, &ops, key_of[i], (enum radix_slot)slot, set_number, put ? &n : NULL);
+            struct radix *next = radix_update(now.t, &ops, key_of[i], (enum radix_slot)slot,
+                                              set_number, put ? &n : NULL);
 
             radix_drop(now.t, &ops);
             now.t = next;
@@ -118,7 +119,8 @@ static void versions_never_change(void)
         }
         for (int i = 0; i < KEYS; i++) {
             for (int slot = 0; slot < RADIX_SLOTS; slot++) {
-                struct radix *next = radix_update(now.t, &ops, key_of[i], (enum radix_slot)slot, set_number, NULL);
+                struct radix *next =
+                    radix_update(now.t, &ops, key_of[i], (enum radix_slot)slot, set_number, NULL);
                 radix_drop(now.t, &ops);
                 now.t = next;
             }
@@ -128,7 +130,10 @@ static void versions_never_change(void)
     }
 }
 
-/* Node invariants: children in order, no node without need, a parameter only at the beginning of a label. */
+/*
+ * Node invariants: children in order, no node without need, a parameter only at the beginning of a
+ * label.
+ */
 static void check_node(const struct radix *t, bool root)
 {
     CHECK(root || t->label_n > 0);
@@ -151,7 +156,8 @@ static void nodes_stay_tidy(void)
 
     make_keys("\0/ab", 4);
     for (int round = 0; round < 4000; round++) {
-        struct radix *next = radix_update(t, &ops, key_of[roll(KEYS)], (enum radix_slot)roll(2), set_number, roll(5) < 2 ? &n : NULL);
+        struct radix *next = radix_update(t, &ops, key_of[roll(KEYS)], (enum radix_slot)roll(2),
+                                          set_number, roll(5) < 2 ? &n : NULL);
         radix_drop(t, &ops);
         t = next;
         if (t && round % 50 == 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* router: selection in the three modes, parameters, versions, and the trees against the slow rules. */
+/* router: selection in the three modes, parameters, versions, and the trees against the slow rules.
+ */
 #include "base/assert.h"
 #include "proto/h1.h"
 #include "routes.h"
@@ -8,7 +9,8 @@
 enum { GET = 1U << M_GET, POST = 1U << M_POST };
 
 /* A router of rows, put in the order given. */
-static struct router *router_of(struct arena *a, enum router_mode mode, const struct route_row *rows, size_t n)
+static struct router *router_of(struct arena *a, enum router_mode mode,
+                                const struct route_row *rows, size_t n)
 {
     struct router *r = NULL;
 
@@ -23,7 +25,8 @@ static struct router *router_of(struct arena *a, enum router_mode mode, const st
 
 static struct route_query query(const char *uri, const char *host)
 {
-    return (struct route_query){.uri = str_c(uri), .host = str_c(host), .host_header = str_c(host), .method_bit = GET};
+    return (struct route_query){
+        .uri = str_c(uri), .host = str_c(host), .host_header = str_c(host), .method_bit = GET};
 }
 
 static struct str id_for(const struct router *r, const char *uri, const char *host)
@@ -37,10 +40,17 @@ static struct str id_for(const struct router *r, const char *uri, const char *ho
 static void among_one_path_priority_length_and_age_decide(void)
 {
     static const struct route_row rows[] = {
-        {"c", "/x", NULL, 0, 0, 3}, {"b", "/x", NULL, 0, 0, 3}, {"a", "/x", NULL, -1}, {"d", "/x", NULL, 0, 0, 4},
-        {"o1", "/o", NULL, 0, 0, 2}, {"o2", "/o", NULL, 0, 0, 1},
-        {"p1", "/p/*"}, {"p2", "/p/*name", NULL, 0}, {"p3", "/p/*", NULL, 3},
-        {"q1", "/q/*"}, {"q2", "/q/*name"},
+        {"c", "/x", NULL, 0, 0, 3},
+        {"b", "/x", NULL, 0, 0, 3},
+        {"a", "/x", NULL, -1},
+        {"d", "/x", NULL, 0, 0, 4},
+        {"o1", "/o", NULL, 0, 0, 2},
+        {"o2", "/o", NULL, 0, 0, 1},
+        {"p1", "/p/*"},
+        {"p2", "/p/*name", NULL, 0},
+        {"p3", "/p/*", NULL, 3},
+        {"q1", "/q/*"},
+        {"q2", "/q/*name"},
         {"z", "/*"},
     };
     struct arena *a = arena_new(1024);
@@ -59,8 +69,9 @@ static void among_one_path_priority_length_and_age_decide(void)
 static void failed_conditions_fall_through_to_the_root(void)
 {
     static const struct route_row rows[] = {
-        {"exact", "/a/b/c", NULL, 9, POST}, {"abc", "/a/b/*", NULL, 9, POST}, {"ab", "/a/*", "*.foo.com", 0, POST},
-        {"host", "/*", "x.foo.com", 0, POST}, {"wild", "/a*", "*foo.com", 0, POST}, {"all", "/*"},
+        {"exact", "/a/b/c", NULL, 9, POST},   {"abc", "/a/b/*", NULL, 9, POST},
+        {"ab", "/a/*", "*.foo.com", 0, POST}, {"host", "/*", "x.foo.com", 0, POST},
+        {"wild", "/a*", "*foo.com", 0, POST}, {"all", "/*"},
     };
     struct arena *a = arena_new(1024);
 
@@ -81,7 +92,9 @@ static void deep_nesting_is_tried_from_the_longest(void)
 
     router_set_mode(ROUTER_URI);
     for (int i = 0; i < 100; i++) { /* more than a trail holds; only the shortest takes GET */
-        struct route_row row = {.id = "r", .uris = arena_printf(a, "/%.*s*", i * 4, uri).p, .methods = i == 1 ? GET : POST};
+        struct route_row row = {.id = "r",
+                                .uris = arena_printf(a, "/%.*s*", i * 4, uri).p,
+                                .methods = i == 1 ? GET : POST};
         memcpy(uri + i * 4, "abc/", 4);
         row.id = arena_printf(a, "r%d", i).p;
         struct router *next = router_put(r, routes_make(a, &row), NULL);
@@ -127,7 +140,8 @@ static void patterns_match_as_the_reference(void)
         {"/a/*x/b/*y/c", "/a/1/b/2/b/3/c", "x=1/b/2 y=3"},
         {"/a/*x/b/*y/c", "/a/1/b/c", NULL},
         {"/a/*x/*y", "/a/1/2/3", "x=1/2 y=3"},
-        {"/a/*x/:y", "/a/1/2/3", NULL}, /* the colon says what is indexed, and the star before it stands there as text */
+        {"/a/*x/:y", "/a/1/2/3",
+         NULL}, /* the colon says what is indexed, and the star before it stands there as text */
         {"/a/*x/:y", "/a/*x/3", "x=*x y=3"},
         {"/a/:x/*y", "/a/1/2/3", "x=1 y=2/3"},
         {"/a/:x/*y", "/a/1/", "x=1 y="},
@@ -151,7 +165,8 @@ static void patterns_match_as_the_reference(void)
 
         CHECK_ROW(i, router_match(r, &q, &m) == (cases[i].params != NULL));
         for (unsigned k = 0; m.route && k < m.n_params; k++) {
-            got = arena_printf(a, "%.*s%s%.*s=%.*s", STR_ARG(got), k ? " " : "", STR_ARG(m.params[k].name), STR_ARG(m.params[k].value));
+            got = arena_printf(a, "%.*s%s%.*s=%.*s", STR_ARG(got), k ? " " : "",
+                               STR_ARG(m.params[k].name), STR_ARG(m.params[k].value));
         }
         CHECK_STR(got, cases[i].params ? cases[i].params : "");
         CHECK_ROW(i, !m.route || str_eq(m.uri_pattern, str_c(cases[i].pattern)));
@@ -163,14 +178,22 @@ static void patterns_match_as_the_reference(void)
 static void parameters_under_one_prefix_keep_the_order(void)
 {
     static const struct route_row rows[] = {
-        {"short", "/u/:id"}, {"long", "/u/:identifier"}, {"star", "/u/*"}, {"high", "/u/:id/x", NULL, 5, POST},
-        {"low", "/u/:id/x", NULL, 1}, {"other", "/u/:id/y"}, {"lit", "/u/me/*"}, {"deep", "/u/me/:p"}, {"any", "/u/:a/:b", NULL, 1},
+        {"short", "/u/:id"},
+        {"long", "/u/:identifier"},
+        {"star", "/u/*"},
+        {"high", "/u/:id/x", NULL, 5, POST},
+        {"low", "/u/:id/x", NULL, 1},
+        {"other", "/u/:id/y"},
+        {"lit", "/u/me/*"},
+        {"deep", "/u/me/:p"},
+        {"any", "/u/:a/:b", NULL, 1},
     };
     struct arena *a = arena_new(1024);
     struct router *r = router_of(a, ROUTER_URI_PARAMS, rows, LENGTH_OF(rows));
 
     CHECK_STR(id_for(r, "/u/1", NULL), "long");
-    CHECK_STR(id_for(r, "/u/1/x", NULL), "any"); /* as "low" in priority, length and age: the id decides */
+    CHECK_STR(id_for(r, "/u/1/x", NULL),
+              "any"); /* as "low" in priority, length and age: the id decides */
     CHECK_STR(id_for(r, "/u/1/y", NULL), "any"); /* priority */
     CHECK_STR(id_for(r, "/u/1/2/3", NULL), "star");
     CHECK_STR(id_for(r, "/u/me/q", NULL), "deep"); /* both under "/u/me/": the longer */
@@ -181,7 +204,8 @@ static void parameters_under_one_prefix_keep_the_order(void)
 
 static void a_later_try_leaves_no_parameters_behind(void)
 {
-    static const struct route_row rows[] = {{"best", "/u/:id/*rest", NULL, 1}, {"tried", "/u/:name/x/*more/z", NULL, 2}};
+    static const struct route_row rows[] = {{"best", "/u/:id/*rest", NULL, 1},
+                                            {"tried", "/u/:name/x/*more/z", NULL, 2}};
     struct arena *a = arena_new(1024);
     struct router *r = router_of(a, ROUTER_URI_PARAMS, rows, LENGTH_OF(rows));
     struct route_query q = query("/u/1/x/2", NULL);
@@ -197,7 +221,8 @@ static void a_later_try_leaves_no_parameters_behind(void)
 
 static void the_matched_patterns_are_told(void)
 {
-    static const struct route_row rows[] = {{"w", "/a*", "*.foo.com"}, {"e", "/a*", "x.bar.com"}, {"n", "/*"}};
+    static const struct route_row rows[] = {
+        {"w", "/a*", "*.foo.com"}, {"e", "/a*", "x.bar.com"}, {"n", "/*"}};
     struct arena *a = arena_new(1024);
 
     for (int mode = 0; mode < 3; mode++) {
@@ -252,7 +277,8 @@ static void hosts_come_from_the_service_when_the_route_has_none(void)
 static void a_disabled_route_is_not_put(void)
 {
     struct arena *a = arena_new(1024);
-    struct route *off = routes_make(a, &(struct route_row){"off", "/*"}), *on = routes_make(a, &(struct route_row){"on", "/x"});
+    struct route *off = routes_make(a, &(struct route_row){"off", "/*"}),
+                 *on = routes_make(a, &(struct route_row){"on", "/x"});
 
     off->enabled = false;
     struct router *r = router_put(NULL, off, NULL);
@@ -278,7 +304,8 @@ static void putting_twice_replaces_and_deleting_nothing_changes_nothing(void)
     CHECK(router_count(r2) == 1);
     CHECK(router_match(r2, &q, &m) && m.route == v2);
     CHECK(router_match(r1, &q, &m) && m.route == v1);
-    struct router *r3 = router_del(r2, routes_make(a, &(struct route_row){"other", "/x", "b.com"}), NULL);
+    struct router *r3 =
+        router_del(r2, routes_make(a, &(struct route_row){"other", "/x", "b.com"}), NULL);
     CHECK(router_count(r3) == 1);
     router_drop(r1);
     router_drop(r2);
@@ -327,8 +354,10 @@ static uint32_t roll(uint32_t n)
     return (seed >> 8) % n;
 }
 
-static const char *const segments[] = {"a", "b", "ab", "a.b", "axb", ":x", ":y", "*", "*z", "a*", "a:b", "", "c?", "a\\"};
-static const char *const hosts[] = {"a.com", "b.a.com", "*.a.com", "*a.com", "*", "c.b.a.com", "*.b.a.com"};
+static const char *const segments[] = {"a", "b",  "ab", "a.b", "axb", ":x", ":y",
+                                       "*", "*z", "a*", "a:b", "",    "c?", "a\\"};
+static const char *const hosts[] = {"a.com", "b.a.com",   "*.a.com",  "*a.com",
+                                    "*",     "c.b.a.com", "*.b.a.com"};
 
 /* A path of a few segments; pattern: of all, else of what a client can send. */
 static const char *random_path(struct arena *a, bool pattern)
@@ -337,7 +366,9 @@ static const char *random_path(struct arena *a, bool pattern)
     uint32_t n = 1 + roll(4), kinds = pattern ? LENGTH_OF(segments) : 5;
 
     for (uint32_t i = 0; i < n; i++) {
-        const char *seg = !pattern && i > 0 && roll(12) == 0 ? segments[5 + roll(LENGTH_OF(segments) - 5)] : segments[roll(kinds)];
+        const char *seg = !pattern && i > 0 && roll(12) == 0
+                              ? segments[5 + roll(LENGTH_OF(segments) - 5)]
+                              : segments[roll(kinds)];
         s = arena_printf(a, "%.*s/%s", STR_ARG(s), seg);
     }
     return roll(5) == 0 ? arena_printf(a, "%.*s/", STR_ARG(s)).p : s.p;
@@ -353,11 +384,17 @@ static struct route *random_route(struct arena *a, unsigned number)
     for (uint32_t n = roll(3); n > 0; n--) {
         names = arena_printf(a, "%.*s %s", STR_ARG(names), hosts[roll(LENGTH_OF(hosts))]);
     }
-    struct route_row row = {arena_printf(a, "%u", number * 7919 % 1000).p, uris.p, names.p, (int)roll(3), roll(3) == 0 ? POST : 0, (int)roll(20)};
+    struct route_row row = {arena_printf(a, "%u", number * 7919 % 1000).p,
+                            uris.p,
+                            names.p,
+                            (int)roll(3),
+                            roll(3) == 0 ? POST : 0,
+                            (int)roll(20)};
     return routes_make(a, &row);
 }
 
-static void check_query(struct arena *a, const struct router *r, struct route **set, size_t n, enum router_mode mode)
+static void check_query(struct arena *a, const struct router *r, struct route **set, size_t n,
+                        enum router_mode mode)
 {
     const char *host = hosts[roll(LENGTH_OF(hosts))];
     struct route_query q = query(random_path(a, false), host[0] == '*' ? "z.a.com" : host);
@@ -366,11 +403,13 @@ static void check_query(struct arena *a, const struct router *r, struct route **
     q.method_bit = roll(4) == 0 ? POST : GET;
     struct verdict_of want = slow_match(set, n, mode, &q);
     router_match(r, &q, &m);
-    bool same = m.route == want.route && (!m.route || str_eq(m.uri_pattern, want.route->uris[want.uri]));
+    bool same =
+        m.route == want.route && (!m.route || str_eq(m.uri_pattern, want.route->uris[want.uri]));
     CHECK(same);
     if (!same) {
-        printf("# mode %d, %.*s on %.*s: route %.*s, want %.*s %.*s\n", mode, STR_ARG(q.uri), STR_ARG(q.host),
-               STR_ARG(m.route ? m.uri_pattern : STR("none")), STR_ARG(want.route ? want.route->uris[want.uri] : STR("none")),
+        printf("# mode %d, %.*s on %.*s: route %.*s, want %.*s %.*s\n", mode, STR_ARG(q.uri),
+               STR_ARG(q.host), STR_ARG(m.route ? m.uri_pattern : STR("none")),
+               STR_ARG(want.route ? want.route->uris[want.uri] : STR("none")),
                STR_ARG(want.route ? want.route->o.id : STR("-")));
     }
 }
@@ -417,7 +456,10 @@ static void trees_and_slow_rules_agree(void)
     arena_free(a);
 }
 
-TESTS(T(among_one_path_priority_length_and_age_decide), T(failed_conditions_fall_through_to_the_root), T(deep_nesting_is_tried_from_the_longest),
-      T(patterns_match_as_the_reference), T(parameters_under_one_prefix_keep_the_order), T(a_later_try_leaves_no_parameters_behind), T(the_matched_patterns_are_told),
+TESTS(T(among_one_path_priority_length_and_age_decide),
+      T(failed_conditions_fall_through_to_the_root), T(deep_nesting_is_tried_from_the_longest),
+      T(patterns_match_as_the_reference), T(parameters_under_one_prefix_keep_the_order),
+      T(a_later_try_leaves_no_parameters_behind), T(the_matched_patterns_are_told),
       T(hosts_come_from_the_service_when_the_route_has_none), T(a_disabled_route_is_not_put),
-      T(putting_twice_replaces_and_deleting_nothing_changes_nothing), T(addresses_are_a_condition), T(modes_have_names), T(trees_and_slow_rules_agree))
+      T(putting_twice_replaces_and_deleting_nothing_changes_nothing), T(addresses_are_a_condition),
+      T(modes_have_names), T(trees_and_slow_rules_agree))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store: revisions, conditions, commits shared by many writers, history, a full disk, damage. */
+/* The embedded store: revisions, conditions, commits shared by many writers, history, a full disk,
+ * damage. */
 #include "t.h"
 
 #include "base/assert.h"
@@ -92,7 +93,8 @@ static void with_store(void (*fn)(void))
 static int put_if(const char *key, const char *value, int64_t if_modified, int64_t *revision)
 {
     struct err e = {0};
-    struct store_write w = {.key = str_c(key), .value = value ? str_c(value) : STR_NONE, .if_modified = if_modified};
+    struct store_write w = {
+        .key = str_c(key), .value = value ? str_c(value) : STR_NONE, .if_modified = if_modified};
     int rc = store->ops->await_write(store, &w, 1, STR("tester"), revision, &e);
 
     CHECK((rc == 0 || rc == -EAGAIN) == !err_is_set(&e));
@@ -195,8 +197,11 @@ static void list_body(void)
         size_t n;
         const char *first;
     } cases[] = {
-        {"/routes/", 3, "/routes/1"}, {"/routes/1", 2, "/routes/1"}, {"/route", 4, "/route_configs/1"},
-        {"", 5, "/consumers/jack"},   {"/none/", 0, ""},
+        {"/routes/", 3, "/routes/1"},
+        {"/routes/1", 2, "/routes/1"},
+        {"/route", 4, "/route_configs/1"},
+        {"", 5, "/consumers/jack"},
+        {"/none/", 0, ""},
     };
 
     put("/routes/2", "{}");
@@ -208,7 +213,8 @@ static void list_body(void)
         struct store_item *items;
         struct err e = {0};
         size_t n = 99;
-        CHECK_ROW(i, store->ops->await_list(store, str_c(cases[i].prefix), arena, &items, &n, &e) == 0);
+        CHECK_ROW(i, store->ops->await_list(store, str_c(cases[i].prefix), arena, &items, &n, &e) ==
+                         0);
         CHECK_ROW(i, n == cases[i].n);
         CHECK_ROW(i, n == 0 || str_eq(items[0].key, str_c(cases[i].first)));
     }
@@ -263,7 +269,8 @@ static void writer_body(void)
         snprintf(key, sizeof(key), "/w/%u-%d", me, i);
         snprintf(value, sizeof(value), "%d", i);
         int64_t revision = put(key, value);
-        CHECK(revision > 0 && revision < (int64_t)LENGTH_OF(revision_seen) && !revision_seen[revision]);
+        CHECK(revision > 0 && revision < (int64_t)LENGTH_OF(revision_seen) &&
+              !revision_seen[revision]);
         revision_seen[revision] = true;
         /* All race for the same key: of those that saw one revision only one may win. */
         struct store_item it = get("/race");
@@ -408,7 +415,8 @@ static void fill_body(void)
     }
 }
 
-/* Open and read all. True when refused with words that name the file, or read without a wrong value. */
+/* Open and read all. True when refused with words that name the file, or read without a wrong
+ * value. */
 static bool refused_or_right(bool *refused)
 {
     struct err e = {0};
@@ -520,8 +528,10 @@ static void a_journal_without_its_file_is_refused(void)
 }
 
 TESTS(T(every_write_is_a_revision), T(a_write_happens_only_under_its_condition),
-      T(steps_of_one_write_share_a_revision_and_a_fate), T(a_list_is_in_key_order_and_of_one_prefix),
-      T(history_knows_who_wrote_what_over_what), T(writers_that_meet_keep_their_own_revisions_and_conditions),
-      T(a_cancelled_writer_learns_the_outcome_all_the_same), T(a_write_that_finds_no_room_changes_nothing),
-      T(the_file_is_for_its_owner_only), T(damage_is_refused_by_name_and_never_read_as_something_else),
+      T(steps_of_one_write_share_a_revision_and_a_fate),
+      T(a_list_is_in_key_order_and_of_one_prefix), T(history_knows_who_wrote_what_over_what),
+      T(writers_that_meet_keep_their_own_revisions_and_conditions),
+      T(a_cancelled_writer_learns_the_outcome_all_the_same),
+      T(a_write_that_finds_no_room_changes_nothing), T(the_file_is_for_its_owner_only),
+      T(damage_is_refused_by_name_and_never_read_as_something_else),
       T(a_file_of_another_program_is_refused), T(a_journal_without_its_file_is_refused))

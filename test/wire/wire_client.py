@@ -3,7 +3,7 @@
 import socket
 import time
 
-import strict
+import wire_strict as strict
 
 DEADLINE = 4
 
@@ -66,6 +66,9 @@ class RawClient:
     def _parse(self):
         try:
             while self.rest:
+                if self.answers and self.answers[-1].status == 101:
+                    self.rest = b""  # a tunnel: no answers any more
+                    return
                 k = min(len(self.answers), len(self.methods) - 1)
                 one = strict.read_response(self.rest, self.methods[k], self.eof)
                 if one is None:

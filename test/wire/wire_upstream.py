@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-import strict
+import wire_strict as strict
 
 PROBE = b"/wire-probe/"
 

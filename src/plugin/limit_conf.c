@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* limit_conf: numbers, keys and owners of rate limits. */
+#include "plugin/limit_conf.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "config/snapshot.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define SAFE_INTEGER ((int64_t)9007199254740991) /* 2^53 - 1, what the reference's numbers hold */
+
+/* ---- numbers ---- */
+
+struct limit_number limit_number_new(struct arena *a, const json_t *v)
+{
+    if (json_is_string(v)) {
+        return (struct limit_number){.text = tmpl_new(a, json_str(v))};
+    }
+    return (struct limit_number){.v = json_integer_value(v)};
+}
+
+bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least, int64_t *out)
+{
+    double v;
+
+    if (n->text == NULL) {
+        *out = n->v;
+        return true;
+    }
+    struct str text = tmpl_expand(n->text, r->arena, r, NULL);
+    if (!str_to_number(text, &v) || !(v >= (double)least) || v > (double)SAFE_INTEGER || v != floor(v)) {
+        LOG_RATE(ERROR, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text), (long long)least);
+        return false;
+    }
+    *out = (int64_t)v;
+    return true;
+}
+
+/* ---- what is counted ---- */
+
+struct limit_subject limit_subject_new(struct arena *a, struct str key_type, struct str key)
+{
+    if (str_eq(key_type, STR("constant"))) {
+        return (struct limit_subject){.kind = LIMIT_TEXT, .text = arena_str(a, key)};
+    }
+    if (str_eq(key_type, STR("var_combination"))) {
+        return (struct limit_subject){.kind = LIMIT_TMPL, .tmpl = tmpl_new(a, key)};
+    }
+    return (struct limit_subject){.kind = LIMIT_VAR, .var = var_compile(a, key)};
+}
+
+struct str limit_subject_get(const struct limit_subject *s, struct req *r)
+{
+    if (s->kind == LIMIT_TEXT) {
+        return s->text;
+    }
+    if (s->kind == LIMIT_TMPL) {
+        unsigned resolved;
+        struct str text = tmpl_expand(s->tmpl, r->arena, r, &resolved);
+        return resolved ? text : STR_NONE;
+    }
+    struct value v = var_get(r, &s->var);
+    return value_text(r->arena, &v);
+}
+
+struct str limit_subject_or_client(const struct limit_subject *s, struct req *r)
+{
+    struct str text = limit_subject_get(s, r);
+    return str_is_none(text) ? r->remote_addr : text;
+}
+
+/* ---- whose counter it is ---- */
+
+struct limit_owner {
+    bool known;           /* atomic: id and name are final */
+    const char *plugin;
+    uint64_t conf, serial; /* hash of what the conf says; of this conf alone */
+    uint64_t id;
+    char name[256];
+};
+
+/* Only the first request of each conf takes it. */
+static pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t conf_hash(const json_t *conf)
+{
+    char *text = json_dumps(conf, JSON_COMPACT | JSON_SORT_KEYS);
+    ASSERT(text != NULL);
+    uint64_t h = hash_fnv(str_c(text));
+
+    free(text);
+    return h;
+}
+
+static uint64_t text_id(const char *plugin, struct str name)
+{
+    struct arena *a = arena_new(512);
+    struct str text = arena_printf(a, "%s %.*s", plugin, STR_ARG(name));
+    uint64_t id = hash_keyed(text);
+
+    arena_free(a);
+    return id;
+}
+
+struct limit_owner *limit_owner_new(struct arena *a, const char *plugin, const json_t *conf)
+{
+    static uint64_t serial; /* control thread */
+    struct limit_owner *o = ARENA_NEW(a, struct limit_owner);
+
+    o->plugin = plugin;
+    o->conf = conf_hash(conf);
+    o->serial = ++serial;
+    return o;
+}
+
+struct limit_owner *limit_owner_of_group(struct arena *a, const char *plugin, struct str group)
+{
+    struct limit_owner *o = ARENA_NEW(a, struct limit_owner);
+
+    snprintf(o->name, sizeof(o->name), "%.*s:", STR_ARG(group));
+    o->id = text_id(plugin, arena_cat(a, STR("group "), group));
+    o->known = true;
+    return o;
+}
+
+static bool set_has(const struct plugin_set *set, const void *conf)
+{
+    for (unsigned i = 0; i < set->n; i++) {
+        if (set->v[i].conf == conf) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The object of r that conf lies in; NULL when there is none. */
+static const struct object *holder_of(const struct req *r, const void *conf)
+{
+    if (r->consumer && set_has(&r->consumer->plugins, conf)) {
+        return &r->consumer->o;
+    }
+    if (r->consumer_group && set_has(&r->consumer_group->plugins, conf)) {
+        return &r->consumer_group->o;
+    }
+    if (r->route && set_has(&r->route->plugins, conf)) {
+        return &r->route->o;
+    }
+    if (r->plugin_config && set_has(&r->plugin_config->plugins, conf)) {
+        return &r->plugin_config->o;
+    }
+    if (r->service && set_has(&r->service->plugins, conf)) {
+        return &r->service->o;
+    }
+    for (unsigned i = 0; i < r->snapshot->n_global_rules; i++) {
+        if (set_has(&r->snapshot->global_rules[i]->plugins, conf)) {
+            return &r->snapshot->global_rules[i]->o;
+        }
+    }
+    return NULL;
+}
+
+static void owner_find(struct limit_owner *o, const struct req *r, const void *conf)
+{
+    const struct object *holder = holder_of(r, conf);
+
+    if (holder != NULL) {
+        snprintf(o->name, sizeof(o->name), "/apisix/%s/%.*s:%llu:", object_kind_plural(holder->kind), STR_ARG(holder->id), (unsigned long long)o->conf);
+    } else {
+        snprintf(o->name, sizeof(o->name), "%llu:%llu:", (unsigned long long)o->serial, (unsigned long long)o->conf);
+    }
+    o->id = text_id(o->plugin, str_c(o->name));
+}
+
+uint64_t limit_owner_id(struct limit_owner *o, const struct req *r, const void *conf)
+{
+    if (__builtin_expect(!__atomic_load_n(&o->known, __ATOMIC_ACQUIRE), 0)) {
+        pthread_mutex_lock(&owner_lock);
+        if (!o->known) {
+            owner_find(o, r, conf);
+            __atomic_store_n(&o->known, true, __ATOMIC_RELEASE);
+        }
+        pthread_mutex_unlock(&owner_lock);
+    }
+    return o->id;
+}
+
+struct str limit_owner_name(const struct limit_owner *o)
+{
+    return str_c(o->name);
+}
+
+/* ---- checks and answers ---- */
+
+int limit_check_policy(const json_t *conf, struct err *e)
+{
+    struct str policy = json_str(json_get(conf, "policy"));
+
+    if (str_starts(policy, STR("redis"))) {
+        return err_set(e, "policy redis is not available in this build");
+    }
+    return 0;
+}
+
+struct str limit_rejected_body(struct arena *a, struct str msg)
+{
+    if (str_is_none(msg)) {
+        return STR_NONE;
+    }
+    json_t *o = json_pack("{s:s%}", "error_msg", msg.p, msg.n);
+    ASSERT(o != NULL);
+    struct str text = arena_cat(a, json_text(a, o), STR("\n"));
+
+    json_decref(o);
+    return text;
+}
+
+static struct str route_of(const struct req *r)
+{
+    return r->route ? r->route->o.id : STR("-");
+}
+
+enum verdict limit_refuse(struct req *r, const char *plugin, int64_t code, struct str body)
+{
+    struct str route = route_of(r);
+
+    LOG_RATE(INFO, "%s: over the limit, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", plugin, STR_ARG(r->remote_addr), STR_ARG(route),
+             STR_ARG(r->method), STR_ARG(r->target));
+    return req_reply(r, (int)code, body);
+}
+
+enum verdict limit_failed(struct req *r, const char *plugin, bool allow_degradation, const char *why)
+{
+    struct str route = route_of(r);
+
+    LOG_RATE(ERROR, "%s: %s%s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", plugin, why, allow_degradation ? " (allowed by allow_degradation)" : "",
+             STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->target));
+    return allow_degradation ? NEXT : req_reply(r, 500, STR_NONE);
+}
