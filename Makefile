@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin face of meson. `make run` and `make test` each work as the first command on a fresh Debian 12.
 BUILD ?= build
-.PHONY: all deps run test test-long test-asan test-tsan bench lint fuzz install clean
+.PHONY: all deps everything run test test-long test-asan test-tsan bench lint fuzz install clean
 
 all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet weir
+
+everything: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
 
 $(BUILD)/build.ninja: | deps
@@ -13,11 +16,12 @@ deps:
 	@tools/deps build
 
 run: all
+	@tools/deps run
 	@tools/run $(BUILD)
 
 test:
 	@tools/deps test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory everything
 	@tools/test $(BUILD)
 
 test-asan:
@@ -30,7 +34,7 @@ test-tsan:
 
 test-long:
 	@tools/deps long
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory everything
 	@tools/test-long $(BUILD)
 
 fuzz:
@@ -40,14 +44,14 @@ fuzz:
 bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all
-	@python3 bench/run.py $(BUILD)
+	@WEIR="$(abspath $(BUILD))/weir" BENCH_OUT="$(abspath $(BUILD))/bench.json" python3 bench/run.py
 
 lint:
 	@tools/deps lint
 	@tools/lint
 
 install: all
-	@meson install -C $(BUILD) --no-rebuild --destdir "$(abspath $(DESTDIR))"
+	@meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir "$(abspath $(DESTDIR))")
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz build-lint

@@ -26,7 +26,7 @@ from gateway import HERE, Haproxy, Nginx, Upstream, Weir, remove
 
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2" if QUICK else "5"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2" if QUICK else "3"))
 GATEWAY_CPU, LOAD_CPU = (int(c) for c in os.environ.get("BENCH_CPUS", "0,1").split(","))
 NAMES = os.environ.get("BENCH_GATEWAYS", "weir,nginx,haproxy").split(",")
 OUT = pathlib.Path(os.environ.get("BENCH_OUT", HERE.parent / "build" / "bench.json"))

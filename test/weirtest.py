@@ -168,7 +168,11 @@ class Gateway:
             self.command + [WEIR, "run", "--config", path, "--data", self.data],
             stdout=self.stderr, stderr=self.stderr, cwd=self.dir, env=env)
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
 
     def wait_ready(self, seconds=20):
         def ready():
@@ -403,6 +407,11 @@ def get(path="/", *fields, method="GET", version="1.1"):
     """Bytes of a request head; fields are lines."""
     host = () if any(f.lower().startswith("host:") for f in fields) else ("Host: a.test",)
     return "\r\n".join([f"{method} {path} HTTP/{version}", *host, *fields, "", ""]).encode("latin-1")
+
+
+def proxy_all(gw, up, **route):
+    """One route that sends everything to up."""
+    return gw.put("/routes/1", {"uri": "/*", "upstream": up if isinstance(up, dict) else up.nodes(), **route})
 
 
 class Wire:
@@ -646,4 +655,7 @@ class Script:
             pass
         self.socket.close()
         for p in self.peers:
-            p.close()
+            try:
+                p.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass

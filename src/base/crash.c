@@ -10,6 +10,27 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* The sanitizers handle crashes themselves, and say more. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_SANITIZER 1
+#endif
+#endif
+
+#ifdef HAS_SANITIZER
+
+void crash_thread_init(void)
+{
+}
+
+void crash_install(void)
+{
+}
+
+#else
+
 #define ALT_STACK 65536
 
 static void say(const char *text)
@@ -54,7 +75,6 @@ void crash_thread_init(void)
 
 void crash_install(void)
 {
-#ifndef __SANITIZE_ADDRESS__
     void *frame;
     backtrace(&frame, 1); /* loads libgcc now: it must not be loaded from a handler */
     const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -63,5 +83,6 @@ void crash_install(void)
         sigaction(signals[i], &action, NULL);
     }
     crash_thread_init();
-#endif
 }
+
+#endif

@@ -94,6 +94,25 @@ static void take_from_list(struct req *r, struct str list)
     }
 }
 
+/* Several lines are one list (RFC 9110 5.3). */
+static void join_forwarded_for(struct req *r)
+{
+    struct headers *h = &r->headers;
+    struct str all = STR_NONE;
+    unsigned n = 0;
+    if (!headers_may_have(h, H_X_FORWARDED_FOR)) {
+        return;
+    }
+    for (unsigned i = 0; i < h->n; i++) {
+        if (h->v[i].id == H_X_FORWARDED_FOR) {
+            all = n++ ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(h->v[i].value)) : h->v[i].value;
+        }
+    }
+    if (n > 1) {
+        headers_set_id(h, H_X_FORWARDED_FOR, all);
+    }
+}
+
 static void find_client(struct req *r)
 {
     const struct settings *s = r->settings;
@@ -148,6 +167,7 @@ enum verdict request_prepare(struct req *r)
     if (request_prepare_paths(r) == DONE || apply_uri_options(r) == DONE) {
         return DONE;
     }
+    join_forwarded_for(r);
     find_client(r);
     write_forwarded(r);
     return NEXT;

@@ -200,7 +200,8 @@ static void core_fini(struct core *c)
 {
     server_close_all(&c->server);
     fiber_run_ready();
-    pool_drain();
+    pool_fini();
+    balancer_core_fini();
     access_log_free(c->log);
     chain_core_fini();
     resolver_fini();

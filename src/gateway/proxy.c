@@ -222,7 +222,7 @@ static int read_head(struct attempt *a)
     } else {
         server_watch_client(r, true);
     }
-    int rc = client_await_response(&p->x, pass_interim, r, deadline_in(a->timeout.read_ms));
+    int rc = client_await_response(&p->x, pass_interim, r, a->timeout.read_ms);
     if (p->upload.complete) {
         server_watch_client(r, false);
     }
@@ -326,7 +326,7 @@ static struct str statuses(const struct req *r)
     return s;
 }
 
-static enum verdict all_failed(struct attempt *a, enum outcome o)
+static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
 {
     struct req *r = a->r;
     if (o == FAILED_CLIENT) {
@@ -338,7 +338,7 @@ static enum verdict all_failed(struct attempt *a, enum outcome o)
     LOG_RATE(ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s", (int)n, ip, addr_port(&t->addr),
              a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr), STR_ARG(r->method), STR_ARG(r->target),
              STR_ARG(r->route->o.id));
-    req_reply(r, t->status, STR_NONE);
+    req_reply(r, too_late ? 502 : t->status, STR_NONE);
     r->resp.source = FROM_PROXY_ERROR;
     headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), statuses(r));
     return DONE;
@@ -352,7 +352,7 @@ static enum verdict run_before_proxy(struct req *r)
     return chain_run(r, r->chain, PHASE_BEFORE_PROXY, NULL);
 }
 
-static enum verdict await_tries(struct attempt *a, struct balancer_walk *w)
+static enum verdict await_tries(struct attempt *a)
 {
     struct req *r = a->r;
     unsigned left = balancer_max_tries(r->upstream);
@@ -360,9 +360,9 @@ static enum verdict await_tries(struct attempt *a, struct balancer_walk *w)
     enum outcome o = FAILED_BEFORE_SEND;
     while (left-- > 0) {
         struct balancer_target t;
-        enum balancer_result rc = balancer_next(w, &t);
+        enum balancer_result rc = balancer_next(&a->p->walk, &t);
         if (rc != BALANCER_OK) {
-            return r->n_tries ? all_failed(a, o) : balancer_failed(r, rc);
+            return r->n_tries ? all_failed(a, o, false) : balancer_failed(r, rc);
         }
         if (run_before_proxy(r) == DONE) {
             return DONE;
@@ -375,11 +375,14 @@ static enum verdict await_tries(struct attempt *a, struct balancer_walk *w)
         if (o == GOT_HEAD) {
             return NEXT;
         }
-        if (!may_retry(a, o) || now_ms() >= give_up) {
+        if (!may_retry(a, o)) {
             break;
         }
+        if (left > 0 && now_ms() >= give_up) {
+            return all_failed(a, o, true);
+        }
     }
-    return all_failed(a, o);
+    return all_failed(a, o, false);
 }
 
 enum verdict request_await_proxy(struct req *r, struct proxied *p)
@@ -400,25 +403,24 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
         return DONE;
     }
     struct attempt a = {.r = r, .p = p, .timeout = timeouts_of(r), .limits = pool_limits_of(r)};
-    struct balancer_walk w = {0};
     p->read_ms = a.timeout.read_ms;
-    enum balancer_result rc = balancer_await_start(&w, r->upstream, hash_key(r), deadline_in(r->settings->resolver_timeout_ms));
-    if (rc != BALANCER_OK) {
-        return balancer_failed(r, rc);
+    enum balancer_result rc = balancer_await_start(&p->walk, r->upstream, hash_key(r), deadline_in(r->settings->resolver_timeout_ms));
+    enum verdict v = rc == BALANCER_OK ? await_tries(&a) : balancer_failed(r, rc);
+    if (v == DONE) {
+        balancer_end(&p->walk);
     }
-    return await_tries(&a, &w);
+    return v;
 }
 
 void proxied_end(struct req *r, struct proxied *p)
 {
-    struct pool_limits limits = pool_limits_of(r);
     if (p->pump) {
         pump_await_stop(p->pump);
         p->pump = NULL;
     }
-    if (p->c == NULL) {
-        return;
-    }
+    balancer_done(&p->walk, r->tries[r->n_tries - 1].header_us);
+    balancer_end(&p->walk);
+    struct pool_limits limits = pool_limits_of(r);
     if (client_is_reusable(&p->x) && !fiber_is_cancelled(fiber_self())) {
         upconn_put(p->c, &limits);
     } else {

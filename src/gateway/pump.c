@@ -27,7 +27,10 @@ static void pump_main(void *arg)
 {
     struct pump *p = arg;
     p->fiber = fiber_self();
+    p->x->uploading = true;
     carry(p);
+    p->x->uploading = false;
+    p->x->moved_ms = now_ms();
     if (p->client_error) {
         shutdown(p->x->io->fd, SHUT_RDWR); /* half a request must not look whole, and nobody will answer it */
     }

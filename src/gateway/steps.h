@@ -3,6 +3,7 @@
 /* steps: the parts of a request's way that request.c calls in order, a file each. All run in the request's fiber. */
 #include "http/client.h"
 #include "plugin/chain.h"
+#include "upstream/balancer.h"
 
 /* address.c: normalise the path, find host and client address, write the X-Forwarded fields (runtime.md sections 1, 3, 8). DONE: answered with an error. */
 enum verdict request_prepare(struct req *r);
@@ -27,12 +28,13 @@ struct pump;
 struct proxied {
     struct exchange x;
     struct upconn *c;
+    struct balancer_walk walk; /* open until the answer is out: least_conn counts it */
     struct pump *pump;     /* the rest of the request body on its way, NULL: none */
     int64_t read_ms;       /* timeout between two reads */
     struct upload upload;
 };
 enum verdict request_await_proxy(struct req *r, struct proxied *p);
-/* Give the connection back, or close it. */
+/* Give the connection back, or close it */
 void proxied_end(struct req *r, struct proxied *p);
 
 /* respond.c: send what a phase answered. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tunnel: an upgraded connection (WebSocket): bytes both ways, each at the pace of its reader, until either side ends. */
+/*
+ * tunnel: an upgraded connection (WebSocket): bytes both ways, each at the pace of its reader. A side that says it has no more to send is passed on as
+ * such, the other may go on; the tunnel is over when both have ended, one is broken, or nothing has moved for the upstream's read timeout.
+ */
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
 #include "gateway/steps.h"
@@ -7,16 +10,18 @@
 
 #include <errno.h>
 
+/* One direction. */
 struct tunnel {
     struct io *from, *to;
     int64_t idle_ms;
     int64_t *last_ms;       /* when either direction last moved */
     uint64_t bytes;
+    struct fiber *other;    /* of the other direction */
     bool done;
     struct cond ended;
 };
 
-/* A tunnel is idle when neither direction has moved for the upstream's read timeout. */
+/* A tunnel is idle when neither direction has moved. */
 static int await_some(struct tunnel *t, struct str *run)
 {
     for (;;) {
@@ -27,27 +32,47 @@ static int await_some(struct tunnel *t, struct str *run)
     }
 }
 
-static void carry(struct tunnel *t)
+/* Until `from` ends, which `to` is told: 0; or an error, and the tunnel is broken. */
+static int carry(struct tunnel *t)
 {
     struct str run;
-    while (await_some(t, &run) > 0) {
+    int n;
+    while ((n = await_some(t, &run)) > 0) {
         struct iovec iov = {(void *)(uintptr_t)run.p, run.n};
         *t->last_ms = now_ms();
         t->bytes += run.n;
-        if (await_write(t->to, &iov, 1, deadline_in(t->idle_ms)) < 0) {
-            return;
+        if ((n = await_write(t->to, &iov, 1, deadline_in(t->idle_ms))) < 0) {
+            return n;
         }
     }
+    if (n == 0) {
+        shutdown(t->to->fd, SHUT_WR);
+    }
+    return n;
 }
 
 static void back_main(void *arg)
 {
     struct tunnel *t = arg;
-    carry(t);
-    shutdown(t->to->fd, SHUT_WR);
-    shutdown(t->from->fd, SHUT_RD);
+    if (carry(t) < 0) {
+        fiber_cancel(t->other);
+    }
     t->done = true;
     cond_broadcast(&t->ended);
+}
+
+/* The other direction has ended: let this one end by itself, or stop it. */
+static void await_back(struct tunnel *back, struct fiber *f, bool broken)
+{
+    if (!broken && !back->done) {
+        await_cond(&back->ended, NEVER);
+    }
+    fiber_shield(true);
+    while (!back->done) {
+        fiber_cancel(f);
+        await_cond(&back->ended, NEVER);
+    }
+    fiber_shield(false);
 }
 
 static int send_ahead(struct io *to, struct str bytes)
@@ -71,24 +96,14 @@ void request_await_tunnel(struct req *r, struct proxied *p)
     }
     int64_t last = now_ms();
     struct tunnel *back = ARENA_NEW(r->arena, struct tunnel);
-    *back = (struct tunnel){.from = &p->c->io, .to = client, .idle_ms = p->read_ms, .last_ms = &last};
+    *back = (struct tunnel){.from = &p->c->io, .to = client, .idle_ms = p->read_ms, .last_ms = &last, .other = r->fiber};
     struct tunnel forth = {.from = client, .to = &p->c->io, .idle_ms = p->read_ms, .last_ms = &last};
     cond_init(&back->ended);
     struct fiber *f = fiber_start("tunnel", back_main, back);
     if (f == NULL) {
         return;
     }
-    carry(&forth);
-    shutdown(p->c->io.fd, SHUT_WR);
-    fiber_shield(true);
-    if (!back->done) {
-        await_cond(&back->ended, deadline_in(1000));
-    }
-    while (!back->done) {
-        fiber_cancel(f);
-        await_cond(&back->ended, deadline_in(1000));
-    }
-    fiber_shield(false);
+    await_back(back, f, carry(&forth) < 0);
     r->resp.body_bytes_sent += back->bytes;
     r->resp.bytes_sent += back->bytes;
 }

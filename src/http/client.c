@@ -19,6 +19,7 @@ static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadl
     }
     int rc = n == 0 ? 0 : await_write(x->io, iov, n, deadline);
     x->sent += rc == 0 ? total : 0;
+    x->moved_ms = now_ms();
     return rc;
 }
 
@@ -100,12 +101,25 @@ static int await_more(struct exchange *x, struct gather *g, struct str *bytes, i
     if (got > 0) {
         x->got_bytes = true;
         x->received += (size_t)got;
+        x->moved_ms = now_ms();
     }
     return got;
 }
 
+/* The same, with as much patience as the answer deserves: an upload may go on for long. */
+static int await_answer(struct exchange *x, struct gather *g, struct str *bytes, int64_t idle_ms)
+{
+    for (;;) {
+        int64_t deadline = (x->uploading ? now_ms() : x->moved_ms) + idle_ms;
+        int got = await_more(x, g, bytes, deadline);
+        if (got != -ETIMEDOUT || (!x->uploading && x->moved_ms + idle_ms <= now_ms())) {
+            return got;
+        }
+    }
+}
+
 /* A large first read is parsed where it lies in the lent buffer and only the head copied; what follows stays lent (body.ahead). */
-static int await_one_head(struct exchange *x, struct str bytes, int64_t deadline)
+static int await_one_head(struct exchange *x, struct str bytes, int64_t idle_ms)
 {
     struct gather g = {NULL, 0, 0};
     h1_parse_init(&x->parser, x->arena, x->limits, true);
@@ -122,18 +136,18 @@ static int await_one_head(struct exchange *x, struct str bytes, int64_t deadline
             x->body.ahead = str_skip(bytes, head);
             return 0;
         }
-        int got = await_more(x, &g, &bytes, deadline);
+        int got = await_answer(x, &g, &bytes, idle_ms);
         if (got <= 0) {
             return got == 0 ? -ECONNRESET : got;
         }
     }
 }
 
-int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t deadline)
+int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t idle_ms)
 {
     struct str ahead = STR("");
     for (int interims = 0; interims < 32; interims++) {
-        int rc = await_one_head(x, ahead, deadline);
+        int rc = await_one_head(x, ahead, idle_ms);
         if (rc < 0) {
             return rc;
         }

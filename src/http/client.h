@@ -20,6 +20,8 @@ struct exchange {
     bool chunked_request;        /* the request body goes out in chunks */
     bool request_done;
     bool got_bytes;              /* any byte of an answer came */
+    bool uploading;              /* another fiber still sends the body: the wait for an answer has not begun */
+    int64_t moved_ms;            /* when bytes last went out or came in */
     uint64_t sent, received;     /* bytes on the wire */
 };
 
@@ -32,9 +34,10 @@ int client_await_request(struct exchange *x, struct str method, struct str targe
 /* More of the request body. */
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline);
 /*
- * Read a response head into x->parser.head. Interim answers (1xx but 101) are given to on_interim (may be NULL), which may park. -EPROTO: not HTTP, -ECONNRESET: closed first.
+ * Read a response head into x->parser.head. Interim answers (1xx but 101) are given to on_interim (may be NULL), which may park. -EPROTO: not HTTP,
+ * -ECONNRESET: closed first, -ETIMEDOUT: nothing moved for idle_ms, counted from the end of the request on.
  */
-int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t deadline);
+int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t idle_ms);
 /* The next run of the body, lent until the next await: 1; the end: 0. Never parks as long as bytes that came with the head are left. */
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline);
 /* Is a run (or the end) at hand without parking? */

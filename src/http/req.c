@@ -9,20 +9,36 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Statuses nginx has a page for; an answer with another one has no body. */
+static bool has_page(int s)
+{
+    return (s >= 301 && s <= 303) || s == 307 || s == 308 || (s >= 400 && s <= 416 && s != 407) || s == 421 || s == 429 || (s >= 494 && s <= 498) ||
+           (s >= 500 && s <= 505) || s == 507;
+}
+
+/* nginx names no charset in a 301 or 302. */
+static struct str content_type_of(int status, bool html)
+{
+    if (status == 301 || status == 302) {
+        return html ? STR("text/html") : STR("text/plain");
+    }
+    return html ? STR("text/html; charset=utf-8") : STR("text/plain; charset=utf-8");
+}
+
 enum verdict req_reply(struct req *r, int status, struct str body)
 {
     r->is_reply = true;
     r->resp.status = status;
     r->resp.source = FROM_GATEWAY;
     r->resp.body = body;
-    r->resp.html = body.p == NULL && status >= 300;
-    if (body.p == NULL && status >= 300) {
+    r->resp.html = body.p == NULL && has_page(status);
+    if (r->resp.html) {
         r->resp.body = req_error_page(r->arena, status);
     }
     r->resp.length = (int64_t)r->resp.body.n;
     if (headers_find(&r->resp.headers, H_CONTENT_TYPE) == NULL && r->resp.body.p != NULL) {
         headers_add_id(&r->resp.headers, H_CONTENT_TYPE,
-                       r->resp.html ? STR("text/html; charset=utf-8") : STR("text/plain; charset=utf-8"));
+                       content_type_of(status, r->resp.html));
     }
     return DONE;
 }
@@ -47,15 +63,34 @@ enum verdict req_fail(struct req *r, int status, const char *fmt, ...)
     return req_reply_json1(r, status, "message", text);
 }
 
+/* nginx words some reasons its own way, and users match on its pages. */
+static struct str page_reason(int status)
+{
+    switch (status) {
+    case 401:
+        return STR("Authorization Required");
+    case 405:
+        return STR("Not Allowed");
+    case 408:
+        return STR("Request Time-out");
+    case 413:
+        return STR("Request Entity Too Large");
+    case 414:
+        return STR("Request-URI Too Large");
+    case 416:
+        return STR("Requested Range Not Satisfiable");
+    case 503:
+        return STR("Service Temporarily Unavailable");
+    case 504:
+        return STR("Gateway Time-out");
+    default:
+        return http_reason(status);
+    }
+}
+
 struct str req_error_page(struct arena *a, int status)
 {
-    struct str reason = http_reason(status);
-    /* nginx words some reasons its own way, and users match on them. */
-    if (status == 503) {
-        reason = STR("Service Temporarily Unavailable");
-    } else if (status == 504) {
-        reason = STR("Gateway Time-out");
-    }
+    struct str reason = page_reason(status);
     return arena_printf(a,
                         "<html>\r\n<head><title>%d%s%.*s</title></head>\r\n<body>\r\n"
                         "<center><h1>%d%s%.*s</h1></center>\r\n<hr><center>weir</center>\r\n</body>\r\n</html>\r\n",

@@ -365,7 +365,6 @@ static int await_continue(struct h1_req *q)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct iovec iov = {(void *)text, sizeof(text) - 1};
-    q->continue_due = false;
     return await_write(&q->c->io, &iov, 1, deadline_in(q->c->server->settings->send_timeout_ms));
 }
 
@@ -387,8 +386,11 @@ static void keep_next(struct h1_req *q)
 static int h1_await_body(struct req *r, struct str *run)
 {
     struct h1_req *q = of(r);
-    if (q->continue_due && q->body.ahead.n == 0 && await_continue(q) < 0) {
-        return -ECONNRESET;
+    if (q->continue_due) {
+        q->continue_due = false;
+        if (q->body.ahead.n == 0 && await_continue(q) < 0) {
+            return -ECONNRESET;
+        }
     }
     for (;;) {
         uint64_t wire = q->body.wire;
@@ -407,6 +409,9 @@ static int h1_await_body(struct req *r, struct str *run)
         switch (rc) {
         case BODY_RUN:
             r->body_seen += run->n;
+            if (q->body.ended) {
+                keep_next(q); /* what is lent does not outlive the caller's next await */
+            }
             return r->max_body && r->body_seen > r->max_body ? -EMSGSIZE : 1;
         case BODY_END:
             keep_next(q);
@@ -611,7 +616,7 @@ static const struct transport h1_transport = {
 struct io *server_io(struct req *r, struct str *ahead)
 {
     struct h1_req *q = of(r);
-    *ahead = q->r.has_body ? q->body.ahead : str_of(q->c->left, q->c->left_n);
+    *ahead = str_of(q->c->left, q->c->left_n);
     return &q->c->io;
 }
 

@@ -123,12 +123,17 @@ static int make_data_dir(struct err *e)
 
 /* ---- the layers that look up things in higher ones ---- */
 
-static void install_hooks(const struct settings *s)
+static void enable_plugins(const struct settings *s)
 {
     unsigned n;
     const struct plugin *const *built = plugins_built(&n);
-    vars_install();
     plugin_registry_init(built, n, s->plugins_set ? s->plugins : NULL, s->n_plugins, warn);
+}
+
+static void install_hooks(const struct settings *s)
+{
+    vars_install();
+    enable_plugins(s);
     plugin_install_hooks(&config_hooks);
     config_hooks.router_put = router_put;
     config_hooks.router_del = router_del;
@@ -220,16 +225,21 @@ static int open_faces(const struct settings *s, struct err *e)
 
 /* ---- plugin list reload ---- */
 
+/* Build every object again, with the plugins and the router of now. */
+static int rebuild(struct err *e)
+{
+    return admin_load(live_await_replace, e);
+}
+
 static int reload_plugins(struct err *e)
 {
     struct settings *s = settings_load(boot.config, warn, e);
     if (s == NULL) {
         return -1;
     }
-    unsigned n;
-    const struct plugin *const *built = plugins_built(&n);
-    plugin_registry_init(built, n, s->plugins_set ? s->plugins : NULL, s->n_plugins, warn);
-    return admin_load(live_await_publish, e);
+    enable_plugins(s);
+    settings_free(s);
+    return rebuild(e);
 }
 
 /* ---- reload of config.yaml ---- */
@@ -244,6 +254,11 @@ static void reload_main(void *arg)
     }
     open_error_log(s);
     boot.settings = s; /* the old one lives on: requests may still look at it */
+    enable_plugins(s);
+    router_set_mode((enum router_mode)router_mode_of(s->router));
+    if (rebuild(&e) != 0) {
+        LOG(ERROR, "reload: the stored configuration could not be built again: %s", e.msg);
+    }
     LOG(NOTICE, "config.yaml was read again");
 }
 

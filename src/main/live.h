@@ -10,5 +10,7 @@ int live_await_publish(const struct change *changes, size_t n);
 int live_apply(const struct change *changes, size_t n);
 /* Publish what there is. */
 int live_await_first(void);
+/* Put these in place of everything: every object is built anew, as a reload changed what they are built with. */
+int live_await_replace(const struct change *changes, size_t n);
 /* Objects refused so far because they could not be built. */
 unsigned live_refused(void);

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "config/snapshot.h"
+#include "plugin/refuse.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -207,36 +208,14 @@ int limit_check_policy(const json_t *conf, struct err *e)
 
 struct str limit_rejected_body(struct arena *a, struct str msg)
 {
-    if (str_is_none(msg)) {
-        return STR_NONE;
+    return str_is_none(msg) ? STR_NONE : refuse_body(a, "error_msg", msg);
+}
+
+enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation, struct str why)
+{
+    if (allow_degradation) {
+        LOG_RATE(WARN, "%s: %.*s; passed because of allow_degradation", p->name, STR_ARG(why));
+        return NEXT;
     }
-    json_t *o = json_pack("{s:s%}", "error_msg", msg.p, msg.n);
-    ASSERT(o != NULL);
-    struct str text = arena_cat(a, json_text(a, o), STR("\n"));
-
-    json_decref(o);
-    return text;
-}
-
-static struct str route_of(const struct req *r)
-{
-    return r->route ? r->route->o.id : STR("-");
-}
-
-enum verdict limit_refuse(struct req *r, const char *plugin, int64_t code, struct str body)
-{
-    struct str route = route_of(r);
-
-    LOG_RATE(INFO, "%s: over the limit, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", plugin, STR_ARG(r->remote_addr), STR_ARG(route),
-             STR_ARG(r->method), STR_ARG(r->target));
-    return req_reply(r, (int)code, body);
-}
-
-enum verdict limit_failed(struct req *r, const char *plugin, bool allow_degradation, const char *why)
-{
-    struct str route = route_of(r);
-
-    LOG_RATE(ERROR, "%s: %s%s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", plugin, why, allow_degradation ? " (allowed by allow_degradation)" : "",
-             STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->target));
-    return allow_degradation ? NEXT : req_reply(r, 500, STR_NONE);
+    return refuse(r, p, 500, STR_NONE, why);
 }

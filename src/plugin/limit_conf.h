@@ -52,13 +52,11 @@ struct str limit_owner_name(const struct limit_owner *o);
 
 /* Policies that need a server of their own, which this build does not speak to. 0, or -1 with e. */
 int limit_check_policy(const json_t *conf, struct err *e);
-/* {"error_msg":msg} and a newline, made once; STR_NONE for an absent msg. */
-struct str limit_rejected_body(struct arena *a, struct str msg);
 
-/* Answer a request that is over its limit. */
-enum verdict limit_refuse(struct req *r, const char *plugin, int64_t code, struct str body);
+/* The body of a refusal; STR_NONE without msg. */
+struct str limit_rejected_body(struct arena *a, struct str msg);
 /* Answer 500 because the limit cannot be told, or let the request pass when the conf allows that. */
-enum verdict limit_failed(struct req *r, const char *plugin, bool allow_degradation, const char *why);
+enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation, struct str why);
 
 /* The fields of the redis policies: they appear in the schema under `then` only, so the plain property is taken away again by LIMIT_REDIS_HIDE (in schema_extra). */
 #define LIMIT_REDIS_FIELD F_ONLY("redis_password", .secret = true, .doc = "Password, with a redis policy.")

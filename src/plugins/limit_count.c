@@ -5,6 +5,7 @@
  * The counter belongs to the object that holds the conf, or to its group. Confs of one group must say the same: whoever is counted there is counted once.
  */
 #include "plugin/limit_conf.h"
+#include "plugin/refuse.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -222,8 +223,7 @@ static int check_rules(const json_t *rules, struct err *e)
     size_t i;
     json_t *rule;
 
-    json_array_foreach(rules, i, rule)
-    {
+    json_array_foreach(rules, i, rule) {
         struct str key = json_str(json_get(rule, "key")), prefix = json_str(json_get(rule, "header_prefix"));
         if (prefix.n > 0 && !header_name_is_valid(prefix)) {
             return err_set(e, "header_prefix \"%.*s\" cannot stand in a header name", STR_ARG(prefix));
@@ -302,12 +302,12 @@ static struct str number_text(char *room, uint64_t v)
     return str_of(p, (size_t)(room + DIGITS - p));
 }
 
-/* Seconds with at most two digits behind the point, from hundredths. */
+/* Seconds with at most two digits behind the point, from hundredths; room for DIGITS + 3 bytes. */
 static struct str seconds_text(char *room, uint64_t hundredths)
 {
     const unsigned rest = (unsigned)(hundredths % 100);
-    struct str whole = number_text(room - 3, hundredths / 100); /* room begins 3 bytes before its end */
-    char *end = room - 3 + DIGITS;
+    struct str whole = number_text(room, hundredths / 100);
+    char *end = room + DIGITS;
 
     if (rest == 0) {
         return whole;
@@ -331,7 +331,7 @@ static struct numbers numbers_of(struct req *r, const struct limit_quota *q, int
     return (struct numbers){
         .limit = number_text(room, (uint64_t)limit),
         .remaining = number_text(room + DIGITS, (uint64_t)q->remaining),
-        .reset = seconds_text(room + (size_t)2 * DIGITS + 3, hundredths),
+        .reset = seconds_text(room + (size_t)2 * DIGITS, hundredths),
     };
 }
 
@@ -430,7 +430,7 @@ static enum verdict run_rule(struct req *r, const struct limit_count_conf *c, co
     int64_t count, window;
 
     if (!limit_number_get(&rule->count, r, 1, &count) || !limit_number_get(&rule->window, r, 1, &window)) {
-        return limit_failed(r, limit_count_plugin.name, c->allow_degradation, "count or time_window has no usable value");
+        return limit_failed(r, &limit_count_plugin, c->allow_degradation, STR("count or time_window has no usable value"));
     }
     const struct limit_key k = limit_key(limit_owner_id(c->owner, r, c) + index, key);
     const int64_t window_us = (window < WINDOW_MAX_S ? window : WINDOW_MAX_S) * 1000000;
@@ -441,7 +441,7 @@ static enum verdict run_rule(struct req *r, const struct limit_count_conf *c, co
     if (c->show_limit_quota_header) {
         tell_client(r, rule, &n);
     }
-    return q.ok ? NEXT : limit_refuse(r, limit_count_plugin.name, c->rejected_code, c->rejected_body);
+    return q.ok ? NEXT : refuse(r, &limit_count_plugin, (int)c->rejected_code, c->rejected_body, STR("over the limit"));
 }
 
 static enum verdict run_rules(struct req *r, const struct limit_count_conf *c)
@@ -459,7 +459,7 @@ static enum verdict run_rules(struct req *r, const struct limit_count_conf *c)
             return DONE;
         }
     }
-    return any ? NEXT : limit_failed(r, limit_count_plugin.name, c->allow_degradation, "failed to get rate limit rules: none applies");
+    return any ? NEXT : limit_failed(r, &limit_count_plugin, c->allow_degradation, STR("failed to get rate limit rules: none applies"));
 }
 
 static enum verdict limit_count_access(struct req *r, const void *conf)

@@ -36,7 +36,7 @@ enum h1_error {
 int h1_error_status(enum h1_error e);
 const char *h1_error_text(enum h1_error e);
 
-/* Defaults 64 KB, 16 KB, 200: weir.limits in config.yaml. lax_lf: a bare LF may end a line of the head; high_bytes: 0x80..0xff in targets pass. */
+/* Defaults 64 KB, 16 KB, 200: weir.head_bytes, weir.line_bytes, weir.fields in config.yaml. lax_lf: a bare LF may end a line of the head; high_bytes: 0x80..0xff in targets pass. */
 struct h1_limits {
     unsigned head_bytes, line_bytes, fields;
     bool lax_lf, high_bytes;
@@ -67,6 +67,7 @@ struct h1_head {
     struct str authority;         /* absolute-form: its authority, else the Host value; may be empty for 1.0 without Host */
     struct str path_query;        /* the part of the target from the path on: "/a?b"; "*" for OPTIONS *; for CONNECT the authority. An absolute-form without path gives "/", or "*" when the method is OPTIONS */
     bool host_repeated_in_target; /* absolute-form: authority replaces Host */
+    bool path_is_made;            /* path_query is a literal or in the arena, not in the buffer */
     /* response */
     int status;
     struct str reason;
@@ -99,6 +100,7 @@ void h1_parse_init(struct h1_parser *p, struct arena *a, const struct h1_limits 
 /*
  * Feed all bytes received so far (the buffer may have moved and grown; its start must be the start of the message).
  * 1: the head is complete, p->head.bytes long. 0: more is needed. -1: p->error says why.
+ * A complete head that is fed again from another buffer only has its slices moved; do that before its headers are changed.
  */
 int h1_parse(struct h1_parser *p, struct str bytes);
 /*

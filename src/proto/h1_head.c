@@ -165,7 +165,8 @@ static int on_line_end(struct h1_parser *p, char c, enum state after_cr, enum st
 /* "HTTP/1.1" is at hand: no need to look at it byte by byte. */
 static void skip_usual_version(struct h1_parser *p, const char *b, size_t end)
 {
-    if (p->scanned == p->pos && end - p->scanned > 8 && memcmp(b + p->scanned, "HTTP/1.1", 8) == 0) {
+    if (p->scanned == p->pos && end - p->scanned > 8 &&
+        memcmp(b + p->scanned, "HTTP/1.1", 8) == 0) {
         p->head.minor = 1;
         p->scanned += 8;
     }
@@ -258,8 +259,9 @@ static int on_end(struct h1_parser *p)
 }
 
 /*
- * A field line that is here to its end and has nothing wrong with it, which is nearly all of them: the work of S_NAME to S_VALUE_LF in one go. Anything else is
- * left to these states, which find out what it is.
+ * A field line that is here to its end and has nothing wrong with it, which is nearly all of them:
+ * the work of S_NAME to S_VALUE_LF in one go. Anything else is left to these states, which find out
+ * what it is.
  */
 static int on_whole_line(struct h1_parser *p, const char *b, size_t end)
 {
@@ -350,25 +352,24 @@ static int on_value_lf(struct h1_parser *p, const char *b)
     return e == H1_OK ? GO_ON : fail(p, e);
 }
 
-/* The buffer has moved: so do the slices that point into it (others are literals or live in the
- * arena). */
+/* The buffer has moved: so do the slices that point into it. */
 static void rebase_slice(struct str *s, const struct h1_parser *p, const char *b)
 {
-    const uintptr_t offset = (uintptr_t)s->p - (uintptr_t)p->base;
-
-    if (s->p != NULL && offset <= p->scanned) {
-        s->p = b + offset;
+    if (s->p != NULL) {
+        s->p = b + ((uintptr_t)s->p - (uintptr_t)p->base);
     }
 }
 
 static void rebase(struct h1_parser *p, const char *b)
 {
     struct h1_head *head = &p->head;
-    struct str *const slices[] = {&head->method, &head->target, &head->authority, &head->path_query,
-                                  &head->reason};
+    struct str *const slices[] = {&head->method, &head->target, &head->authority, &head->reason};
 
     for (size_t i = 0; i < LENGTH_OF(slices); i++) {
         rebase_slice(slices[i], p, b);
+    }
+    if (!head->path_is_made) {
+        rebase_slice(&head->path_query, p, b);
     }
     for (unsigned i = 0; i < head->headers.n; i++) {
         rebase_slice(&head->headers.v[i].name, p, b);

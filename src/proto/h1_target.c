@@ -140,8 +140,10 @@ static enum h1_error read_hier_part(struct h1_head *head, struct str s)
     if (head->path_query.n == 0) {
         /* RFC 9112 3.2.4: the last proxy turns this into the asterisk-form. */
         head->path_query = head->method_id == M_OPTIONS ? STR("*") : STR("/");
+        head->path_is_made = true;
     } else if (head->path_query.p[0] == '?') {
         head->path_query = arena_cat(head->headers.arena, STR("/"), head->path_query);
+        head->path_is_made = true;
     }
     return path_is_valid(head->path_query) ? H1_OK : H1_BAD_TARGET;
 }

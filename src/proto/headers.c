@@ -204,36 +204,27 @@ struct str headers_get_name(const struct headers *h, struct str name)
     return f ? f->value : STR_NONE;
 }
 
-static void append(struct headers *h, enum header_id id, struct str name, struct str value)
+void headers_grow(struct headers *h)
 {
-    if (h->n == h->cap) {
-        const unsigned cap = h->cap < 8 ? 16 : h->cap * 2;
-        struct header *v = arena_alloc_raw(h->arena, sizeof(*v) * cap);
+    const unsigned cap = h->cap < 8 ? 16 : h->cap * 2;
+    struct header *v = arena_alloc_raw(h->arena, sizeof(*v) * cap);
 
-        if (h->n > 0) {
-            memcpy(v, h->v, h->n * sizeof(*v));
-        }
-        h->v = v;
-        h->cap = cap;
+    if (h->n > 0) {
+        memcpy(v, h->v, h->n * sizeof(*v));
     }
-    h->present |= (uint64_t)1 << id;
-    h->v[h->n++] = (struct header){.name = name, .value = value, .id = id};
+    h->v = v;
+    h->cap = cap;
 }
 
 void headers_add(struct headers *h, struct str name, struct str value)
 {
-    append(h, header_id_of(name), name, value);
-}
-
-void headers_push(struct headers *h, const struct header *f)
-{
-    append(h, f->id, f->name, f->value);
+    headers_append(h, header_id_of(name), name, value);
 }
 
 void headers_add_id(struct headers *h, enum header_id id, struct str value)
 {
     ASSERT(id != H_OTHER);
-    append(h, id, header_spelling(id), value);
+    headers_append(h, id, header_spelling(id), value);
 }
 
 /* Drop the fields of this name from index i on. */
@@ -257,7 +248,7 @@ static void set(struct headers *h, enum header_id id, struct str name, struct st
     struct header *f = find(h, id, name);
 
     if (f == NULL) {
-        append(h, id, name, value);
+        headers_append(h, id, name, value);
         return;
     }
     *f = (struct header){.name = name, .value = value, .id = id};

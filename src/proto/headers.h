@@ -70,11 +70,27 @@ struct header *headers_find_name(const struct headers *h, struct str name);
 /* The value of the first, STR_NONE when there is none. */
 struct str headers_get(const struct headers *h, enum header_id id);
 struct str headers_get_name(const struct headers *h, struct str name);
+/* More room for fields, in the arena. */
+void headers_grow(struct headers *h);
+/* Append a field whose id is known to be that of its name. */
+static inline void headers_append(struct headers *h, enum header_id id, struct str name,
+                                  struct str value)
+{
+    if (h->n == h->cap) {
+        headers_grow(h);
+    }
+    h->present |= (uint64_t)1 << id;
+    h->v[h->n++] = (struct header){.name = name, .value = value, .id = id};
+}
 /* Append. name and value must live as long as the arena (use arena_str). */
 void headers_add(struct headers *h, struct str name, struct str value);
+/* The same for a known name, in its usual spelling: no look-up. */
 void headers_add_id(struct headers *h, enum header_id id, struct str value);
 /* Append a copy of a field of another message (same rule of lifetime); its id is known already. */
-void headers_push(struct headers *h, const struct header *f);
+static inline void headers_push(struct headers *h, const struct header *f)
+{
+    headers_append(h, f->id, f->name, f->value);
+}
 /* Replace the first and drop the others, or append. */
 void headers_set(struct headers *h, struct str name, struct str value);
 void headers_set_id(struct headers *h, enum header_id id, struct str value);

@@ -126,10 +126,13 @@ static void tokenise(struct pattern *p)
     add_text(p, done, p->uri.n);
 }
 
-/* The reference's expression; "[^\\/]" and "[\s\S]" are what it means by a parameter and a star. */
+/*
+ * The reference's expression; "[^\\/]" and "[\s\S]" are what it means by a parameter and a star. It
+ * is not put in brackets: the text could close them.
+ */
 static void compile_regex(struct pattern *p)
 {
-    struct str text = STR("\\A(?:"), rest = p->uri, segment;
+    struct str text = STR(""), rest = p->uri, segment;
     struct err e = {0};
 
     p->arena = arena_new(512);
@@ -140,7 +143,7 @@ static void compile_regex(struct pattern *p)
         }
         text = arena_cat(p->arena, text, first ? part : arena_cat(p->arena, STR("\\/"), part));
     }
-    p->re = re_new(p->arena, arena_cat(p->arena, text, STR(")")), "", &e);
+    p->re = re_new(p->arena, text, "", &e);
 }
 
 /* Does any text mean something to a regular expression that the tokens do not say? */

@@ -36,7 +36,8 @@ static int t_failed;
         struct str t_w = str_c(want);                                                              \
         if (!str_eq(t_g, t_w)) {                                                                   \
             t_failed++;                                                                            \
-            printf("# %s:%d: got \"%.*s\", want \"%.*s\"\n", __FILE__, __LINE__, STR_ARG(t_g), STR_ARG(t_w)); \
+            printf("# %s:%d: got \"%.*s\", want \"%s\"\n", __FILE__, __LINE__, (int)t_g.n,        \
+                   t_g.p ? t_g.p : "", t_w.p ? t_w.p : "");                                        \
         }                                                                                          \
     } while (0)
 

@@ -816,6 +816,38 @@ static void slices_follow_the_buffer(void)
     arena_free(a);
 }
 
+/* Buffers that lie in the arena of the parser, back to back with what the parser itself puts there.
+ */
+static void slices_follow_a_buffer_in_the_same_arena(void)
+{
+    static const struct row rows[] = {
+        {STR_INIT("GET http://a:1?q HTTP/1.1\r\nHost: b\r\n\r\n"), "/?q"},
+        {STR_INIT("GET http://a:1 HTTP/1.1\r\nHost: b\r\n\r\n"), "/"},
+        {STR_INIT("GET /?q HTTP/1.1\r\nHost: a:1\r\n\r\n"), "/?q"},
+        {STR_INIT("OPTIONS * HTTP/1.1\r\nHost: a:1\r\n\r\n"), "*"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t cut = 1; cut < rows[i].bytes.n; cut++) {
+            struct arena *a = arena_new(4096);
+            struct h1_parser p;
+
+            h1_parse_init(&p, a, &h1_run_limits, false);
+            for (size_t n = cut; n < rows[i].bytes.n; n++) {
+                char *copy = arena_bytes(a, n);
+
+                CHECK(h1_parse(&p, str_of(memcpy(copy, rows[i].bytes.p, n), n)) == 0);
+            }
+            CHECK(h1_parse(&p, rows[i].bytes) == 1);
+            CHECK_STR(p.head.path_query, rows[i].want);
+            CHECK_STR(p.head.authority, "a:1");
+            CHECK(h1_parse(&p, arena_str(a, rows[i].bytes)) == 1);
+            CHECK_STR(p.head.path_query, rows[i].want);
+            arena_free(a);
+        }
+    }
+}
+
 static void methods_have_their_ids(void)
 {
     CHECK(http_method_of(STR("GET")) == M_GET);
@@ -836,4 +868,4 @@ TESTS(T(request_lines_are_taken_or_refused), T(an_absolute_target_brings_its_own
       T(an_endless_line_is_refused_at_the_limit_without_its_end),
       T(a_long_list_of_connection_options_is_refused),
       T(an_error_is_found_at_the_byte_that_makes_it), T(slices_follow_the_buffer),
-      T(methods_have_their_ids))
+      T(slices_follow_a_buffer_in_the_same_arena), T(methods_have_their_ids))

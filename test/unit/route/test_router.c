@@ -149,6 +149,7 @@ static void patterns_match_as_the_reference(void)
         {"/v/:n/nodes/?", "/v/1/nodes/", "n=1"},
         {"/v/:n/(a|b)", "/v/1/b", "n=1"},
         {"/c++/:n", "/c++/1", NULL},
+        {"/v/:n/no*)|\\", "/v/4/no", NULL},
         {"/v/:n/(", "/v/1/(", NULL}, /* not an expression */
         {"/a/*/b/:c", "/a/x/b/1", NULL},
         {"/a/*/b/:c", "/a/*/b/1", ":ext=* c=1"},
