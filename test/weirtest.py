@@ -381,6 +381,40 @@ class Upstream:
         self.socket.close()
 
 
+class Nginx:
+    """A real nginx: `servers` are the insides of server blocks, each on a port of its own (in .ports), on 127.0.0.1 and ::1. DIR in them is its folder."""
+
+    def __init__(self, *servers):
+        self.dir = tempfile.mkdtemp(prefix="weir-nginx-")
+        self.ports = [free_port() for _ in servers]
+        os.chmod(self.dir, 0o755)
+        temp = "\n".join(f"{kind}_temp_path {self.dir}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        blocks = "\n".join(f"server {{ listen 127.0.0.1:{port}; listen [::1]:{port}; root {self.dir}; {inside.replace('DIR', self.dir)} }}" for port, inside in zip(self.ports, servers))
+        with open(os.path.join(self.dir, "nginx.conf"), "w") as f:
+            f.write(f"""daemon off; master_process off; worker_processes 1; pid {self.dir}/pid; error_log {self.dir}/error.log;
+events {{ worker_connections 2000; }}
+http {{ access_log off; default_type text/plain; client_max_body_size 0; {temp}
+{blocks} }}""")
+        self.process = subprocess.Popen(["nginx", "-p", self.dir, "-e", os.path.join(self.dir, "error.log"), "-c", os.path.join(self.dir, "nginx.conf")],
+                                        env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})
+        wait_for(lambda: accepts(self.ports[0]) or self.process.poll() is not None, what="nginx listens")
+        assert self.process.poll() is None
+
+    def file(self, name, data):
+        with open(os.path.join(self.dir, name), "wb") as f:
+            f.write(data)
+
+    def nodes(self, *weights, **more):
+        """An upstream of the servers, with weights in their order (1 when left out)."""
+        weights = weights or (1,) * len(self.ports)
+        return {"type": "roundrobin", "nodes": {f"127.0.0.1:{p}": w for p, w in zip(self.ports, weights)}, **more}
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
 # ---- raw bytes ----
 
 Head = namedtuple("Head", "line headers raw")

@@ -232,6 +232,7 @@ int await_connect(struct io *io, const struct addr *addr, int64_t deadline)
         close(fd);
         return rc;
     }
+    io->lenient = true;
     rc = pending ? io_ops->connected(io, deadline) : 0;
     if (rc < 0) {
         io_close(io);

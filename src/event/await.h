@@ -35,6 +35,7 @@ struct io {
     /* What the last events said; "true" may be stale, the call finds out. */
     bool readable, writable, hup, error;
     bool plain;    /* not a socket */
+    bool lenient;  /* io_set_min_drain() does not apply: await_connect() sets it */
     uint32_t slot; /* the back end's */
     struct fiber *reader, *writer;
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
@@ -65,13 +66,15 @@ int await_read_into(struct io *io, void *p, size_t n, int64_t deadline);
 /* Wait until there is something to read (or the end) without reading: 0. */
 int await_readable(struct io *io, int64_t deadline);
 /*
- * All of it: 0 or an error. Sends at once; what did not fit is sent from where it is while the
+ * All of it: 0 or an error. The deadline is for a peer that takes nothing: with all it takes the
+ * deadline moves on, by the time it was away when the call was made. Sends at once; what did not fit is sent from where it is while the
  * fiber waits: from the caller's memory, or, when it was lent, from the lent memory, which the
  * thread then leaves to this fiber until the call returns. iov is changed.
  */
 int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline);
-/* Set the lowest acceptable drain rate (bytes/s, 0 none) for await_write() on this thread: what the
- * peer took on average over one call, judged from 5 s of waiting on; too slow is -ETIMEDOUT. */
+/* Set the lowest acceptable drain rate (bytes/s, 0 none) for await_write() on this thread, to peers
+ * that came to us: what one took on average over one call, judged from 5 s of waiting on; too slow
+ * is -ETIMEDOUT. */
 void io_set_min_drain(unsigned bytes_per_second);
 /* Zero-copy move of at most n bytes from one socket to the other through a pipe of this thread's
  * pool; > 0 moved, 0 end of stream. -ENOTSUP when these descriptors cannot: nothing was moved. */

@@ -374,6 +374,7 @@ struct drain {
     int64_t put;    /* bytes given to the socket since */
     int64_t gone;   /* bytes known to have left the socket since */
     int64_t queued; /* in the socket when the wait began */
+    int64_t patience, until; /* how long the peer may take nothing, and until when */
 };
 
 static int socket_queue(const struct io *io)
@@ -383,9 +384,9 @@ static int socket_queue(const struct io *io)
 }
 
 /* When the peer will have been too slow unless it takes more. */
-static int64_t drain_deadline(const struct drain *d)
+static int64_t drain_deadline(const struct drain *d, const struct io *io)
 {
-    if (back->min_drain == 0) {
+    if (back->min_drain == 0 || io->lenient) {
         return NEVER;
     }
     int64_t taken = d->put > d->gone ? d->put : d->gone;
@@ -393,28 +394,41 @@ static int64_t drain_deadline(const struct drain *d)
     return d->since + (earned > DRAIN_GRACE_MS ? earned : DRAIN_GRACE_MS);
 }
 
-/* At that moment: has the peer taken more than was seen? The socket tells of room only when a good
- * part of its queue is free, so the queue is asked. */
-static bool drain_goes_on(struct drain *d, const struct io *io)
+/* Has the peer taken more than was seen? Then it has time again. The socket tells of room only when
+ * a good part of its queue is free, so the queue is asked. */
+static void drain_look(struct drain *d, const struct io *io)
 {
     int64_t gone = d->put + d->queued - socket_queue(io);
 
     if (gone > d->gone) {
         d->gone = gone;
+        d->until = d->patience == NEVER ? NEVER : now_ms() + d->patience;
     }
-    return drain_deadline(d) > now_ms();
+}
+
+static void drain_begin(struct drain *d, const struct io *io, int64_t deadline)
+{
+    d->since = now_ms();
+    d->queued = socket_queue(io);
+    d->until = deadline;
+    d->patience = deadline == NEVER ? NEVER : deadline - d->since;
 }
 
 static int wait_writable(struct io *io, struct drain *d, int64_t deadline)
 {
     if (d->since == 0) {
-        d->since = now_ms();
-        d->queued = back->min_drain > 0 ? socket_queue(io) : 0;
+        drain_begin(d, io, deadline);
+    } else {
+        drain_look(d, io);
     }
     for (;;) {
-        int64_t slow = drain_deadline(d);
-        int rc = wait_event(io, &io->writer, slow < deadline ? slow : deadline);
-        if (rc != -ETIMEDOUT || deadline <= now_ms() || !drain_goes_on(d, io)) {
+        int64_t slow = drain_deadline(d, io);
+        int rc = wait_event(io, &io->writer, slow < d->until ? slow : d->until);
+        if (rc != -ETIMEDOUT) {
+            return rc;
+        }
+        drain_look(d, io);
+        if (d->until <= now_ms() || drain_deadline(d, io) <= now_ms()) {
             return rc;
         }
     }
@@ -445,6 +459,21 @@ static ssize_t sys_write(struct io *io, struct iovec *iov, int cnt)
     return writev(io->fd, iov, cnt);
 }
 
+/* A small head and body leave as one piece: copying them costs less than the kernel's gathering. */
+enum { COPY_BELOW = 4096 };
+
+static ssize_t write_joined(struct io *io, const struct iovec *iov, int cnt)
+{
+    char joined[COPY_BELOW];
+    struct iovec one = {.iov_base = joined};
+
+    for (int i = 0; i < cnt; i++) {
+        memcpy(joined + one.iov_len, iov[i].iov_base, iov[i].iov_len);
+        one.iov_len += iov[i].iov_len;
+    }
+    return sys_write(io, &one, 1);
+}
+
 /* Write what fits: 1 all of it, 0 not all, or an error. */
 static int write_some(struct io *io, struct iovec **iov, int *cnt, struct drain *d)
 {
@@ -454,7 +483,8 @@ static int write_some(struct io *io, struct iovec **iov, int *cnt, struct drain 
         for (int i = 0; i < now; i++) {
             want += (*iov)[i].iov_len;
         }
-        ssize_t put = sys_write(io, *iov, now);
+        ssize_t put = now > 1 && want <= COPY_BELOW ? write_joined(io, *iov, now)
+                                                    : sys_write(io, *iov, now);
         io_stats.writes++;
         if (put < 0 && errno != EAGAIN && errno != EINTR) {
             return -errno;

@@ -19,9 +19,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define BACKLOG 4096
+#define DESCRIPTORS_KEPT 256 /* not for clients and upstreams */
 
 static struct core *cores;
 static unsigned n_cores;
@@ -123,12 +125,32 @@ int gateway_await_publish(struct snapshot *s)
 static void on_accept(struct listener *l, int fd, const struct addr *peer)
 {
     struct core *c = l->owner;
-    if (c->server.stats.active >= c->settings->weir.max_connections / c->cores) {
+    if (c->server.stats.active >= c->max_connections) {
         LOG_RATE(WARN, "%u connections are open on this core, closing a new one", c->server.stats.active);
         close(fd);
         return;
     }
     server_accept(&c->server, fd, peer, &l->addr);
+}
+
+/*
+ * A core's share of the connections that are allowed and that there are descriptors for: each may need one more to an upstream, and some are kept for logs,
+ * the store and the Admin API, so that a gateway full of clients can still be looked after.
+ */
+static unsigned connections_share(const struct settings *s, unsigned n)
+{
+    struct rlimit limit;
+    rlim_t total = s->weir.max_connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        rlim_t kept = limit.rlim_cur / 4 < DESCRIPTORS_KEPT ? limit.rlim_cur / 4 : DESCRIPTORS_KEPT;
+        rlim_t room = (limit.rlim_cur - kept) / 2;
+        if (room < total) {
+            LOG(WARN, "the limit of %llu descriptors allows %llu connections, not weir.max_connections", (unsigned long long)limit.rlim_cur,
+                (unsigned long long)room);
+            total = room;
+        }
+    }
+    return (unsigned)((total + n - 1) / n);
 }
 
 static void start_listening(struct core *c)
@@ -326,6 +348,7 @@ static void on_reload(struct mail *m)
     struct core *c = o->core;
     struct access_log *old = c->log;
     c->settings = c->server.settings = o->settings;
+    c->max_connections = connections_share(o->settings, c->cores);
     c->server.limits = (struct h1_limits){o->settings->weir.head_bytes, o->settings->weir.line_bytes, o->settings->weir.fields,
                                           o->settings->weir.lax_lf, o->settings->weir.high_bytes};
     c->log = access_log_new(o->settings);

@@ -29,6 +29,7 @@ struct core {
     struct server server;
     struct listener *listeners;
     unsigned n_listeners;
+    unsigned max_connections;     /* this core's share */
     const int *fds;               /* listening sockets, one a listen address */
     struct core_snapshot *now;
     struct access_log *log;

@@ -137,7 +137,8 @@ static struct str host_for(const struct req *r, const struct upstream_node *node
         break;
     }
     struct str now = headers_get(&r->headers, H_HOST);
-    return now.p ? now : r->host_header;
+    now = now.p ? now : r->host_header;
+    return now.n ? now : node->host_header; /* HTTP/1.0 may come without Host; HTTP/1.1 may not leave without */
 }
 
 /* The fields of the request as the upstream gets them (runtime.md section 8). */

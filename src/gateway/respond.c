@@ -37,6 +37,12 @@ static bool is_filtered(const struct req *r)
     return has_body_filter(r->chain) || has_body_filter(r->globals);
 }
 
+/* Filters may park between the reading of a run and its way out. */
+static bool has_filter(const struct chain *c)
+{
+    return c && (c->n[PHASE_HEADER_FILTER] || has_body_filter(c));
+}
+
 void request_await_reply(struct req *r)
 {
     if (r->client_gone) {
@@ -97,7 +103,7 @@ static void add_charset(struct req *r)
     }
 }
 
-/* The upstream went away in the middle: the client must see that the answer is not whole. */
+/* The upstream went away in the middle: the client must see that the answer is not whole, or never sees any of it. */
 static void cut(struct req *r, struct proxied *p, int error)
 {
     struct try *t = &r->tries[r->n_tries - 1];
@@ -106,8 +112,17 @@ static void cut(struct req *r, struct proxied *p, int error)
                  STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->target));
     }
     t->response_us = now_us() - t->start_us;
-    r->transport->abort(r);
     p->x.parser.head.keepalive = false;
+    if (r->resp.sent || r->client_gone) {
+        r->transport->abort(r);
+        return;
+    }
+    /* Nothing of the answer is out: it becomes an error page instead. */
+    headers_init(&r->resp.headers, r->arena, 16);
+    r->resp.reason = STR_NONE;
+    req_reply(r, error == -ETIMEDOUT ? 504 : 502, STR_NONE);
+    r->resp.source = FROM_PROXY_ERROR;
+    request_await_reply(r);
 }
 
 /* The whole body first, for filters that need it whole. 0 or an error (the head is not out yet). */
@@ -190,6 +205,9 @@ static void stream(struct req *r, struct proxied *p)
 void request_await_response(struct req *r, struct proxied *p)
 {
     take_head(r, &p->x.parser.head, &p->x.body);
+    if (has_filter(r->chain) || has_filter(r->globals)) {
+        client_own_runs(&p->x);
+    }
     if (r->resp.status == 101) {
         filter_headers(r);
         request_await_tunnel(r, p);

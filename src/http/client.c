@@ -172,12 +172,31 @@ bool client_has_run(const struct exchange *x)
     return x->body.ended || x->body.ahead.n > 0;
 }
 
+void client_own_runs(struct exchange *x)
+{
+    x->own_runs = true;
+    x->body.ahead = arena_str(x->arena, x->body.ahead);
+}
+
+static int await_body_bytes(struct exchange *x, int64_t deadline)
+{
+    if (!x->own_runs) {
+        return await_read(x->io, &x->body.ahead, deadline);
+    }
+    if (x->room == NULL) {
+        x->room = arena_bytes(x->arena, LEND_BYTES);
+    }
+    int n = await_read_into(x->io, x->room, LEND_BYTES, deadline);
+    x->body.ahead = str_of(x->room, n > 0 ? (size_t)n : 0);
+    return n;
+}
+
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline)
 {
     for (;;) {
         enum h1_body_result rc = h1_body_next(&x->body, run);
         if (rc == BODY_MORE) {
-            int n = await_read(x->io, &x->body.ahead, deadline);
+            int n = await_body_bytes(x, deadline);
             if (n < 0) {
                 return n;
             }

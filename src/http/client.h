@@ -23,6 +23,8 @@ struct exchange {
     bool uploading;              /* another fiber still sends the body: the wait for an answer has not begun */
     int64_t moved_ms;            /* when bytes last went out or came in */
     uint64_t sent, received;     /* bytes on the wire */
+    bool own_runs;               /* the body is read to room, else it is lent */
+    char *room;
 };
 
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method);
@@ -40,6 +42,8 @@ int client_await_request_body(struct exchange *x, struct str body, bool last, in
 int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t idle_ms);
 /* The next run of the body, lent until the next await: 1; the end: 0. Never parks as long as bytes that came with the head are left. */
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline);
+/* The runs to come are not lent but stay until the next client_await_body(), for who awaits other things between taking a run and passing it on. */
+void client_own_runs(struct exchange *x);
 /* Is a run (or the end) at hand without parking? */
 bool client_has_run(const struct exchange *x);
 bool client_is_reusable(const struct exchange *x);

@@ -21,6 +21,7 @@
 #define GRACE_MS 5000          /* before a minimum rate counts */
 #define DRAIN_BYTES 65536      /* unread request body that is worth reading to keep a connection */
 #define LINGER_MS 2000
+#define CHUNKED_ROOM 16384     /* read at once of a chunked body */
 #define CONNS_KEPT 1024        /* closed connections kept for reuse, a thread */
 
 struct conn {
@@ -45,6 +46,7 @@ struct h1_req {
     struct conn *c;
     struct h1_parser parser;
     struct h1_body body;
+    char *room;                /* where a chunked body is read to */
     bool continue_due;         /* the client waits for 100 Continue */
     bool chunked_out, close, tunnel;
     int64_t waited_ms;         /* for the minimum rate: time spent waiting, bytes got, in this window */
@@ -206,6 +208,8 @@ void server_drain(struct server *s)
         if (c->idle && !c->io.readable) {
             io_watch(&c->io, NULL);
             conn_close(c);
+        } else if (c->idle) {
+            conn_idle(c, deadline_in(LINGER_MS)); /* perhaps a request has come, perhaps the flag is stale */
         }
     }
 }
@@ -348,10 +352,24 @@ static int64_t body_deadline(struct h1_req *q)
     return deadline_in(wait > 0 ? wait : 0);
 }
 
+/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile: they are not lent. */
+static int await_body_bytes(struct h1_req *q, int64_t deadline)
+{
+    if (q->body.framing != H1_CHUNKED) {
+        return await_read(&q->c->io, &q->body.ahead, deadline);
+    }
+    if (q->room == NULL) {
+        q->room = arena_bytes(q->r.arena, CHUNKED_ROOM);
+    }
+    int n = await_read_into(&q->c->io, q->room, CHUNKED_ROOM, deadline);
+    q->body.ahead = str_of(q->room, n > 0 ? (size_t)n : 0);
+    return n;
+}
+
 static int await_more_body(struct h1_req *q)
 {
     int64_t before = now_ms();
-    int n = await_read(&q->c->io, &q->body.ahead, body_deadline(q));
+    int n = await_body_bytes(q, body_deadline(q));
     q->waited_ms += now_ms() - before;
     q->window_bytes += n > 0 ? (size_t)n : 0;
     if (q->waited_ms > GRACE_MS && n > 0) {
@@ -683,6 +701,19 @@ static void refuse(struct h1_req *q, int status)
     }
 }
 
+/* There is no memory for it: the client may try again. */
+static void shed(struct h1_req *q)
+{
+    struct req *r = &q->r;
+    r->keepalive = false;
+    headers_add(&r->resp.headers, STR("Retry-After"), STR("1"));
+    req_reply(r, 503, STR_NONE);
+    req_await_send_reply(r);
+    if (q->c->server->refused) {
+        q->c->server->refused(r);
+    }
+}
+
 /* Take what the client still sends, so that it can read the answer before the connection ends (RFC 9112 9.6). */
 static void linger(struct h1_req *q)
 {
@@ -738,7 +769,11 @@ static bool await_one(struct conn *c)
     keep_ahead(q);
     fiber_set_data(fiber_self(), &q->r);
     s->stats.writing++;
-    s->handle(&q->r);
+    if (s->is_proxy && server_pressure() >= 2) {
+        shed(q);
+    } else {
+        s->handle(&q->r);
+    }
     s->stats.writing--;
     if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {
         if (q->r.resp.sent && !q->body.ended && !q->tunnel) {

@@ -24,7 +24,8 @@ enum verdict auth_accept(struct req *r, const struct identity *who)
     return NEXT;
 }
 
-enum verdict auth_reject(struct req *r, const struct plugin *p, const struct auth_options *o, struct str body, struct str why)
+enum verdict auth_reject(struct req *r, const struct plugin *p, const struct auth_options *o,
+                         struct str body, struct str why)
 {
     if (o->anonymous.p) {
         strip_owned(r);

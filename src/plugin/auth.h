@@ -13,7 +13,7 @@
 struct auth_options {
     struct str realm, anonymous; /* anonymous: STR_NONE when there is none */
     bool hide;
-    struct str challenge;        /* the value of WWW-Authenticate, by auth_prepare() */
+    struct str challenge; /* the value of WWW-Authenticate, by auth_prepare() */
 };
 
 /* Rows of a field table for struct auth_options m in struct s; realm_def is JSON text. */
@@ -33,9 +33,11 @@ enum verdict auth_accept(struct req *r, const struct identity *who);
  * Nobody is known: NEXT as the anonymous consumer if there is one, else DONE with a 401. body: JSON
  * text with a newline; why: for the log. Neither holds anything the client sent.
  */
-enum verdict auth_reject(struct req *r, const struct plugin *p, const struct auth_options *o, struct str body, struct str why);
+enum verdict auth_reject(struct req *r, const struct plugin *p, const struct auth_options *o,
+                         struct str body, struct str why);
 
-/* Remove a field (every spelling), every query argument, a cookie of this name before the request goes upstream. */
+/* Remove a field (every spelling), every query argument, a cookie of this name before the request
+ * goes upstream. */
 void auth_hide_header(struct req *r, struct str name);
 void auth_hide_query(struct req *r, struct str name);
 void auth_hide_cookie(struct req *r, struct str name);

@@ -7,7 +7,7 @@
 #define NO_GROUP UINT_MAX
 
 struct part {
-    unsigned group;      /* NO_GROUP: text or tmpl */
+    unsigned group; /* NO_GROUP: text or tmpl */
     struct str text;
     struct tmpl *tmpl;
 };
@@ -35,7 +35,8 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Does s start with $1 or ${1}? Its number and how long it is. A number no expression has is an empty group. */
+/* Does s start with $1 or ${1}? Its number and how long it is. A number no expression has is an
+ * empty group. */
 static bool group_at(struct str s, unsigned *group, size_t *len)
 {
     const size_t first = s.n > 1 && s.p[1] == '{' ? 2 : 1;
@@ -84,8 +85,9 @@ static void add_tmpl(struct captured *c, struct arena *a, struct str text)
 {
     if (text.n > 0) {
         struct tmpl *t = tmpl_new(a, text);
-        add(c, a, tmpl_is_plain(t) ? (struct part){.group = NO_GROUP, .text = arena_str(a, text)}
-                                   : (struct part){.group = NO_GROUP, .tmpl = t});
+        add(c, a,
+            tmpl_is_plain(t) ? (struct part){.group = NO_GROUP, .text = arena_str(a, text)}
+                             : (struct part){.group = NO_GROUP, .tmpl = t});
     }
 }
 
@@ -110,7 +112,8 @@ struct captured *captured_tmpl(struct arena *a, struct str text)
     return c;
 }
 
-static struct str part_text(const struct part *p, struct arena *a, void *subject, const struct re_match *m)
+static struct str part_text(const struct part *p, struct arena *a, void *subject,
+                            const struct re_match *m)
 {
     if (p->group != NO_GROUP) {
         return m && p->group < RE_GROUPS ? m->group[p->group] : STR("");
@@ -118,7 +121,8 @@ static struct str part_text(const struct part *p, struct arena *a, void *subject
     return p->tmpl ? tmpl_expand(p->tmpl, a, subject, NULL) : p->text;
 }
 
-struct str captured_expand(const struct captured *c, struct arena *a, void *subject, const struct re_match *m)
+struct str captured_expand(const struct captured *c, struct arena *a, void *subject,
+                           const struct re_match *m)
 {
     if (c->n == 0) {
         return STR("");

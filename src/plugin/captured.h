@@ -9,7 +9,8 @@
 
 struct captured;
 
-/* A replacement as ngx.re.sub takes it: groups, and $$ for a dollar. NULL with e set when malformed. */
+/* A replacement as ngx.re.sub takes it: groups, and $$ for a dollar. NULL with e set when
+ * malformed. */
 struct captured *captured_replacement(struct arena *a, struct str text, struct err *e);
 /* A template: groups besides $variables. A dollar after a backslash is plain text, as in tmpl. */
 struct captured *captured_tmpl(struct arena *a, struct str text);
@@ -17,4 +18,5 @@ struct captured *captured_tmpl(struct arena *a, struct str text);
  * Expand into arena a. m may be NULL: no group is set then, and one that is not set is empty.
  * What a client sent is never looked at for variables. subject is only needed for templates.
  */
-struct str captured_expand(const struct captured *c, struct arena *a, void *subject, const struct re_match *m);
+struct str captured_expand(const struct captured *c, struct arena *a, void *subject,
+                           const struct re_match *m);

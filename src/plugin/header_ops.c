@@ -32,7 +32,7 @@ static int check_value(const json_t *v, struct err *e)
     json_t *item;
 
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)v, i, item) {
+        json_array_foreach ((json_t *)v, i, item) {
             if (check_value(item, e) != 0) {
                 return -1;
             }
@@ -53,7 +53,7 @@ static int check_map(const json_t *map, struct err *e)
     const char *name;
     json_t *v;
 
-    json_object_foreach((json_t *)map, name, v) {
+    json_object_foreach ((json_t *)map, name, v) {
         if (check_name(str_c(name), e) != 0 || check_value(v, e) != 0) {
             return -1;
         }
@@ -69,7 +69,7 @@ int header_ops_check(const json_t *conf, struct err *e)
     if (conf == NULL || !is_new_form(conf)) {
         return check_map(conf, e);
     }
-    json_array_foreach(json_get(conf, "remove"), i, name) {
+    json_array_foreach (json_get(conf, "remove"), i, name) {
         if (check_name(json_str(name), e) != 0) {
             return -1;
         }
@@ -105,7 +105,7 @@ static const struct header_op *ops_new(struct arena *a, const json_t *map, unsig
         return NULL;
     }
     struct header_op *ops = ARENA_ARRAY(a, struct header_op, json_object_size(map));
-    json_object_foreach((json_t *)map, name, v) {
+    json_object_foreach ((json_t *)map, name, v) {
         ops[(*n)++] = op_new(a, name, v);
     }
     return ops;
@@ -146,7 +146,8 @@ static struct str value_of(const struct captured *c, struct req *r, const struct
     return escape_header_value(r->arena, captured_expand(c, r->arena, r, m));
 }
 
-static void add_all(const struct header_op *op, struct req *r, struct headers *h, const struct re_match *m)
+static void add_all(const struct header_op *op, struct req *r, struct headers *h,
+                    const struct re_match *m)
 {
     for (size_t i = 0; i < op->n; i++) {
         const struct str v = value_of(op->values[i], r, m);
@@ -157,7 +158,8 @@ static void add_all(const struct header_op *op, struct req *r, struct headers *h
 }
 
 /* The new values may be made of the old ones, so they come first. */
-static void set_all(const struct header_op *op, struct req *r, struct headers *h, const struct re_match *m)
+static void set_all(const struct header_op *op, struct req *r, struct headers *h,
+                    const struct re_match *m)
 {
     struct headers made;
 
@@ -173,7 +175,8 @@ static void set_all(const struct header_op *op, struct req *r, struct headers *h
     }
 }
 
-void header_ops_apply(const struct header_ops *o, struct req *r, struct headers *h, const struct re_match *m)
+void header_ops_apply(const struct header_ops *o, struct req *r, struct headers *h,
+                      const struct re_match *m)
 {
     for (unsigned i = 0; i < o->n_add; i++) {
         add_all(&o->add[i], r, h, m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ip_set: blocks become ranges; sorted and merged they are disjoint, so one binary search decides. */
+/* ip_set: blocks become ranges; sorted and merged they are disjoint, so one binary search decides.
+ */
 #include "plugin/ip_set.h"
 
 #include <stdlib.h>
@@ -62,7 +63,7 @@ int ip_set_check(const json_t *list, struct err *e)
     json_t *item;
     size_t i;
 
-    json_array_foreach((json_t *)list, i, item) {
+    json_array_foreach ((json_t *)list, i, item) {
         if (parse(item, &ignored, e) != 0) {
             return -1;
         }

@@ -28,7 +28,8 @@ struct ip_set {
 /* Of a property that is a list of them. */
 #define IP_LIST_SCHEMA "{\"type\":\"array\",\"minItems\":1,\"items\":" IP_SCHEMA "}"
 
-/* Are all items of a JSON array (NULL: none) addresses or blocks? 0, or -1 with `invalid ip address: X`. */
+/* Are all items of a JSON array (NULL: none) addresses or blocks? 0, or -1 with `invalid ip
+ * address: X`. */
 int ip_set_check(const json_t *list, struct err *e);
 /* 0, or -1 with e as above. */
 int ip_set_prepare(struct arena *a, const json_t *list, struct ip_set *out, struct err *e);

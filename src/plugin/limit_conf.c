@@ -34,7 +34,7 @@ bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least
     }
     struct str text = tmpl_expand(n->text, r->arena, r, NULL);
     if (!str_to_number(text, &v) || !(v >= (double)least) || v > (double)SAFE_INTEGER || v != floor(v)) {
-        LOG_RATE(ERROR, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text), (long long)least);
+        LOG_RATE(WARN, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text), (long long)least);
         return false;
     }
     *out = (int64_t)v;

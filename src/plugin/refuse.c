@@ -13,11 +13,13 @@ struct str refuse_body(struct arena *a, const char *key, struct str text)
     return body;
 }
 
-enum verdict refuse(struct req *r, const struct plugin *p, int status, struct str body, struct str why)
+enum verdict refuse(struct req *r, const struct plugin *p, int status, struct str body,
+                    struct str why)
 {
     const struct str route = r->route ? r->route->o.id : STR("-");
 
-    LOG_RATE(WARN, "%s refused with %d: %.*s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", p->name, status,
-             STR_ARG(why), STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->raw_path));
+    LOG_RATE(WARN, "%s refused with %d: %.*s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"",
+             p->name, status, STR_ARG(why), STR_ARG(r->remote_addr), STR_ARG(route),
+             STR_ARG(r->method), STR_ARG(r->raw_path));
     return req_reply(r, status, body);
 }

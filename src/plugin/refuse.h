@@ -11,4 +11,5 @@
 /* {"key":"text"} and a newline, to keep in a conf. */
 struct str refuse_body(struct arena *a, const char *key, struct str text);
 /* Answer with body (STR_NONE: the standard page), which must outlive the request. Always DONE. */
-enum verdict refuse(struct req *r, const struct plugin *p, int status, struct str body, struct str why);
+enum verdict refuse(struct req *r, const struct plugin *p, int status, struct str body,
+                    struct str why);

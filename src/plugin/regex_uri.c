@@ -8,7 +8,8 @@ struct regex_pair {
     struct captured *query; /* NULL: none */
 };
 
-static int prepare_pair(struct arena *a, struct str pattern, struct str to, struct regex_pair *out, struct err *e)
+static int prepare_pair(struct arena *a, struct str pattern, struct str to, struct regex_pair *out,
+                        struct err *e)
 {
     const ptrdiff_t mark = str_index(to, '?');
 
@@ -28,7 +29,8 @@ int regex_uri_check(const json_t *pairs, struct err *e)
 
     for (size_t i = 0; bad < 0 && i + 1 < json_array_size(pairs); i += 2) {
         struct regex_pair ignored;
-        if (prepare_pair(a, json_str(json_array_get(pairs, i)), json_str(json_array_get(pairs, i + 1)), &ignored, e) != 0) {
+        if (prepare_pair(a, json_str(json_array_get(pairs, i)),
+                         json_str(json_array_get(pairs, i + 1)), &ignored, e) != 0) {
             bad = (int)i;
         }
     }
@@ -36,7 +38,8 @@ int regex_uri_check(const json_t *pairs, struct err *e)
     return bad;
 }
 
-int regex_uri_prepare(struct arena *a, const struct arr *texts, struct regex_uri *out, struct err *e)
+int regex_uri_prepare(struct arena *a, const struct arr *texts, struct regex_uri *out,
+                      struct err *e)
 {
     const struct str *text = texts->v;
 
@@ -55,7 +58,8 @@ int regex_uri_prepare(struct arena *a, const struct arr *texts, struct regex_uri
 }
 
 /* What stands around the match stays. */
-static void put_together(const struct regex_pair *p, struct arena *a, struct str subject, struct rewritten *out)
+static void put_together(const struct regex_pair *p, struct arena *a, struct str subject,
+                         struct rewritten *out)
 {
     const struct str found = out->m.group[0];
     const struct str before = str_head(subject, (size_t)(found.p - subject.p));
@@ -69,7 +73,8 @@ static void put_together(const struct regex_pair *p, struct arena *a, struct str
     }
 }
 
-int regex_uri_apply(const struct regex_uri *x, struct arena *a, struct str subject, struct rewritten *out)
+int regex_uri_apply(const struct regex_uri *x, struct arena *a, struct str subject,
+                    struct rewritten *out)
 {
     *out = (struct rewritten){.path = subject};
     for (size_t i = 0; i < x->n; i++) {

@@ -22,7 +22,8 @@ static const struct field basic_auth_fields[] = {
 };
 static const struct field basic_auth_consumer_fields[] = {
     F_STR(struct basic_auth_consumer, username, .required = true, .doc = "Name to log in with."),
-    F_STR(struct basic_auth_consumer, password, .required = true, .secret = true, .doc = "Password."),
+    F_STR(struct basic_auth_consumer, password, .required = true, .secret = true,
+          .doc = "Password."),
     F_END,
 };
 
@@ -79,7 +80,8 @@ static const struct identity *find_user(struct req *r, struct str user)
 
 static bool is_right(struct arena *a, struct str want, struct str sent)
 {
-    const bool same = str_eq_secret(want, sent), squeezed = str_eq_secret(want, without_blanks(a, sent));
+    const bool same = str_eq_secret(want, sent),
+               squeezed = str_eq_secret(want, without_blanks(a, sent));
     return want.n > 0 && (same || squeezed);
 }
 
@@ -89,17 +91,20 @@ static enum verdict basic_auth_check(struct req *r, const struct basic_auth_conf
     struct credentials sent;
     if (str_is_none(field)) {
         return auth_reject(r, &basic_auth_plugin, &c->auth,
-                           STR("{\"message\":\"Missing authorization in request\"}\n"), STR("no Authorization field was sent"));
+                           STR("{\"message\":\"Missing authorization in request\"}\n"),
+                           STR("no Authorization field was sent"));
     }
     if (!parse(r->arena, field, &sent)) {
         return auth_reject(r, &basic_auth_plugin, &c->auth,
-                           STR("{\"message\":\"Invalid authorization in request\"}\n"), STR("the Authorization field is not Basic with name and password"));
+                           STR("{\"message\":\"Invalid authorization in request\"}\n"),
+                           STR("the Authorization field is not Basic with name and password"));
     }
     const struct identity *who = find_user(r, sent.user);
     const struct basic_auth_consumer *k = who ? who->conf : NULL;
     if (k == NULL || !is_right(r->arena, k->password, sent.password)) {
         return auth_reject(r, &basic_auth_plugin, &c->auth,
-                           STR("{\"message\":\"Invalid user authorization\"}\n"), k ? STR("wrong password") : STR("no consumer has this user name"));
+                           STR("{\"message\":\"Invalid user authorization\"}\n"),
+                           k ? STR("wrong password") : STR("no consumer has this user name"));
     }
     return auth_accept(r, who);
 }
@@ -121,10 +126,10 @@ const struct plugin basic_auth_plugin = {
     .auth = true,
     .conf_size = sizeof(struct basic_auth_conf),
     .fields = basic_auth_fields,
-    .schema_extra = JSON({"title": "work with route or service object"}),
+    .schema_extra = JSON({"title" : "work with route or service object"}),
     .consumer_size = sizeof(struct basic_auth_consumer),
     .consumer_fields = basic_auth_consumer_fields,
-    .consumer_extra = JSON({"title": "work with consumer object"}),
+    .consumer_extra = JSON({"title" : "work with consumer object"}),
     .key_attr = "username",
     .prepare = basic_auth_prepare,
     .rewrite = basic_auth_rewrite,

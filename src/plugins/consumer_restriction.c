@@ -22,22 +22,29 @@ struct consumer_restriction_conf {
     struct str missing_body, forbidden_body;
 };
 
-static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE", NULL};
-static const char *const types[] = {"consumer_name", "service_id", "route_id", "consumer_group_id", NULL};
+static const char *const methods[] = {"GET",     "POST",    "PUT",   "DELETE", "PATCH", "HEAD",
+                                      "OPTIONS", "CONNECT", "TRACE", "PURGE",  NULL};
+static const char *const types[] = {"consumer_name", "service_id", "route_id", "consumer_group_id",
+                                    NULL};
 
 static const struct field user_methods_fields[] = {
     F_STR(struct user_methods, user, .doc = "Who."),
-    F_ARR(struct user_methods, methods, .item = &(const struct field){F_ITEM(FK_STR, .choices = methods)}, .min_len = 1,
+    F_ARR(struct user_methods, methods,
+          .item = &(const struct field){F_ITEM(FK_STR, .choices = methods)}, .min_len = 1,
           .doc = "Methods this one may use."),
     F_END,
 };
 static const struct field consumer_restriction_fields[] = {
-    F_STR(struct consumer_restriction_conf, type, .choices = types, .def = JSON("consumer_name"), .doc = "What the lists name."),
-    F_ARR(struct consumer_restriction_conf, blacklist, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1, .doc = "Who is kept out."),
-    F_ARR(struct consumer_restriction_conf, whitelist, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1, .doc = "Who is let in."),
-    F_ARR_OF(struct consumer_restriction_conf, allowed_by_methods, struct user_methods, user_methods_fields,
-             .doc = "Methods that the named ones may use."),
-    F_INT(struct consumer_restriction_conf, rejected_code, .def = "403", .min = 200, .doc = "Status of a refusal."),
+    F_STR(struct consumer_restriction_conf, type, .choices = types, .def = JSON("consumer_name"),
+          .doc = "What the lists name."),
+    F_ARR(struct consumer_restriction_conf, blacklist,
+          .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1, .doc = "Who is kept out."),
+    F_ARR(struct consumer_restriction_conf, whitelist,
+          .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 1, .doc = "Who is let in."),
+    F_ARR_OF(struct consumer_restriction_conf, allowed_by_methods, struct user_methods,
+             user_methods_fields, .doc = "Methods that the named ones may use."),
+    F_INT(struct consumer_restriction_conf, rejected_code, .def = "403", .min = 200,
+          .doc = "Status of a refusal."),
     F_STR(struct consumer_restriction_conf, rejected_msg, .doc = "Message of a refusal."),
     F_END,
 };
@@ -54,10 +61,14 @@ static int consumer_restriction_prepare(const struct prepare *p, void *conf, str
     for (size_t i = 0; i < c->allowed_by_methods.n; i++) {
         str_set_prepare(p->arena, u[i].methods.v, u[i].methods.n, &u[i].names);
     }
-    c->missing_body = refuse_body(p->arena, "message",
-        arena_printf(p->arena, "The request is rejected, please check the %.*s for this request", STR_ARG(c->type)));
-    c->forbidden_body = refuse_body(p->arena, "message",
-        c->rejected_msg.p ? c->rejected_msg : arena_printf(p->arena, "The %.*s is forbidden.", STR_ARG(c->type)));
+    c->missing_body = refuse_body(
+        p->arena, "message",
+        arena_printf(p->arena, "The request is rejected, please check the %.*s for this request",
+                     STR_ARG(c->type)));
+    c->forbidden_body = refuse_body(
+        p->arena, "message",
+        c->rejected_msg.p ? c->rejected_msg
+                          : arena_printf(p->arena, "The %.*s is forbidden.", STR_ARG(c->type)));
     return 0;
 }
 
@@ -104,7 +115,8 @@ static enum verdict consumer_restriction_access(struct req *r, const void *conf)
     const struct consumer_restriction_conf *c = conf;
     const struct str who = subject_of(r, c->type);
     if (str_is_none(who)) {
-        return refuse(r, &consumer_restriction_plugin, 401, c->missing_body, arena_cat(r->arena, STR("there is no "), c->type));
+        return refuse(r, &consumer_restriction_plugin, 401, c->missing_body,
+                      arena_cat(r->arena, STR("there is no "), c->type));
     }
     if (is_allowed(c, who, r->method)) {
         return NEXT;
@@ -119,7 +131,12 @@ const struct plugin consumer_restriction_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct consumer_restriction_conf),
     .fields = consumer_restriction_fields,
-    .schema_extra = JSON({"anyOf": [{"required": ["blacklist"]}, {"required": ["whitelist"]}, {"required": ["allowed_by_methods"]}]}),
+    .schema_extra = JSON({
+        "anyOf" : [
+            {"required" : ["blacklist"]}, {"required" : ["whitelist"]},
+            {"required" : ["allowed_by_methods"]}
+        ]
+    }),
     .prepare = consumer_restriction_prepare,
     .access = consumer_restriction_access,
 };

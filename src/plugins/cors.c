@@ -36,21 +36,28 @@ struct cors_conf {
 
 #define ORIGINS_PATTERN "^(\\*|\\*\\*|null|\\w+://[^,]+(,\\w+://[^,]+)*)$"
 #define F_TEXTS(m, text)                                                                           \
-    F_ARR(struct cors_conf, m, .item = &(const struct field){F_ITEM(FK_STR, .min_len = 1, .max_len = 4096)}, .min_len = 1, \
-          .unique = true, .doc = text)
+    F_ARR(struct cors_conf, m,                                                                     \
+          .item = &(const struct field){F_ITEM(FK_STR, .min_len = 1, .max_len = 4096)},            \
+          .min_len = 1, .unique = true, .doc = text)
 
 static const struct field cors_fields[] = {
     F_STR(struct cors_conf, allow_origins, .def = JSON("*"), .pattern = ORIGINS_PATTERN,
-          .doc = "Origins that may read answers, with commas between them; * any, ** any and with credentials."),
-    F_STR(struct cors_conf, allow_methods, .def = JSON("*"), .doc = "Methods they may use; ** lists all."),
-    F_STR(struct cors_conf, allow_headers, .def = JSON("*"), .doc = "Headers they may send; ** whatever a preflight asks for."),
+          .doc = "Origins that may read answers, with commas; ** is any, also with credentials."),
+    F_STR(struct cors_conf, allow_methods, .def = JSON("*"),
+          .doc = "Methods they may use; ** lists all."),
+    F_STR(struct cors_conf, allow_headers, .def = JSON("*"),
+          .doc = "Headers they may send; ** whatever a preflight asks for."),
     F_STR(struct cors_conf, expose_headers, .doc = "Headers of the answer they may read."),
-    F_INT(struct cors_conf, max_age, .def = "5", .doc = "Seconds a preflight is remembered; -1 not at all."),
-    F_BOOL(struct cors_conf, allow_credential, .def = "false", .doc = "Let them send cookies and other credentials."),
+    F_INT(struct cors_conf, max_age, .def = "5",
+          .doc = "Seconds a preflight is remembered; -1 not at all."),
+    F_BOOL(struct cors_conf, allow_credential, .def = "false",
+           .doc = "Let them send cookies and other credentials."),
     F_TEXTS(allow_origins_by_regex, "Expressions one of which must be found in the origin."),
     F_TEXTS(allow_origins_by_metadata, "Names under which the plugin's metadata lists origins."),
-    F_STR(struct cors_conf, timing_allow_origins, .pattern = ORIGINS_PATTERN, .doc = "Origins that may see timing information."),
-    F_TEXTS(timing_allow_origins_by_regex, "Expressions for origins that may see timing information."),
+    F_STR(struct cors_conf, timing_allow_origins, .pattern = ORIGINS_PATTERN,
+          .doc = "Origins that may see timing information."),
+    F_TEXTS(timing_allow_origins_by_regex,
+            "Expressions for origins that may see timing information."),
     F_END,
 };
 
@@ -64,10 +71,12 @@ struct cors_metadata {
     size_t n;
 };
 
-static const char metadata_origins[] = "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\",\"pattern\":"
-                                       "\"^(\\\\*|\\\\*\\\\*|null|\\\\w+://[^,]+(,\\\\w+://[^,]+)*)$\"}}";
+static const char metadata_origins[] =
+    "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\",\"pattern\":"
+    "\"^(\\\\*|\\\\*\\\\*|null|\\\\w+://[^,]+(,\\\\w+://[^,]+)*)$\"}}";
 static const struct field cors_metadata_fields[] = {
-    F_JSON(struct cors_metadata, allow_origins, .raw = metadata_origins, .doc = "Origins by name, for allow_origins_by_metadata."),
+    F_JSON(struct cors_metadata, allow_origins, .raw = metadata_origins,
+           .doc = "Origins by name, for allow_origins_by_metadata."),
     F_END,
 };
 
@@ -81,7 +90,7 @@ static int check_regexes(const json_t *list, struct err *e)
     size_t i;
     json_t *text;
     int rc = 0;
-    json_array_foreach((json_t *)list, i, text) {
+    json_array_foreach ((json_t *)list, i, text) {
         rc = rc == 0 && re_new(a, json_str(text), "jo", e) == NULL ? -1 : rc;
     }
     arena_free(a);
@@ -90,13 +99,17 @@ static int check_regexes(const json_t *list, struct err *e)
 
 static int cors_check(const json_t *conf, enum conf_use use, struct err *e)
 {
-    static const char *const keys[] = {"allow_origins", "allow_methods", "allow_headers", "expose_headers", "timing_allow_origins"};
+    static const char *const keys[] = {"allow_origins", "allow_methods", "allow_headers",
+                                       "expose_headers", "timing_allow_origins"};
     if (use == CONF_METADATA) {
         return 0;
     }
-    for (size_t i = 0; json_is_true(json_get(conf, "allow_credential")) && i < sizeof(keys) / sizeof(keys[0]); i++) {
+    for (size_t i = 0;
+         json_is_true(json_get(conf, "allow_credential")) && i < sizeof(keys) / sizeof(keys[0]);
+         i++) {
         if (str_eq(json_str(json_get(conf, keys[i])), STR("*"))) {
-            return err_set(e, "you can not set '*' for other option when 'allow_credential' is true");
+            return err_set(e,
+                           "you can not set '*' for other option when 'allow_credential' is true");
         }
     }
     return check_regexes(json_get(conf, "allow_origins_by_regex"), e) != 0
@@ -142,7 +155,8 @@ static int regexes_new(struct arena *a, const struct arr *texts, struct regexes 
 
 static int by_name(const void *a, const void *b)
 {
-    return str_cmp(((const struct named_origins *)a)->name, ((const struct named_origins *)b)->name);
+    return str_cmp(((const struct named_origins *)a)->name,
+                   ((const struct named_origins *)b)->name);
 }
 
 static void prepare_metadata(struct arena *a, struct cors_metadata *m)
@@ -150,7 +164,7 @@ static void prepare_metadata(struct arena *a, struct cors_metadata *m)
     const char *name;
     json_t *text;
     m->v = ARENA_ARRAY(a, struct named_origins, json_object_size(m->allow_origins) + 1);
-    json_object_foreach((json_t *)m->allow_origins, name, text) {
+    json_object_foreach ((json_t *)m->allow_origins, name, text) {
         m->v[m->n++] = (struct named_origins){str_c(name), origins_new(a, json_str(text))};
     }
     qsort(m->v, m->n, sizeof(*m->v), by_name);
@@ -168,8 +182,9 @@ static int cors_prepare(const struct prepare *p, void *conf, struct err *e)
     c->timing = origins_new(a, c->timing_allow_origins);
     c->echo_headers = str_eq(c->allow_headers, STR("**"));
     c->max_age_text = arena_printf(a, "%lld", (long long)c->max_age);
-    c->allow_methods = str_eq(c->allow_methods, STR("**")) ? STR("GET,POST,PUT,DELETE,PATCH,HEAD,OPTIONS,CONNECT,TRACE")
-                                                           : escape_header_value(a, c->allow_methods);
+    c->allow_methods = str_eq(c->allow_methods, STR("**"))
+                           ? STR("GET,POST,PUT,DELETE,PATCH,HEAD,OPTIONS,CONNECT,TRACE")
+                           : escape_header_value(a, c->allow_methods);
     c->allow_headers = escape_header_value(a, c->allow_headers);
     c->expose_headers = escape_header_value(a, c->expose_headers);
     return regexes_new(a, &c->allow_origins_by_regex, &c->regex, e) != 0
@@ -208,8 +223,10 @@ static struct str match_metadata(const struct cors_conf *c, struct req *r, struc
 {
     const struct cors_metadata *m = plugin_metadata(r, &cors_plugin);
     for (size_t i = 0; origin.p && i < c->allow_origins_by_metadata.n; i++) {
-        const struct named_origins key = {.name = ((struct str *)c->allow_origins_by_metadata.v)[i]};
-        const struct named_origins *found = m->n ? bsearch(&key, m->v, m->n, sizeof(*m->v), by_name) : NULL;
+        const struct named_origins key = {.name =
+                                              ((struct str *)c->allow_origins_by_metadata.v)[i]};
+        const struct named_origins *found =
+            m->n ? bsearch(&key, m->v, m->n, sizeof(*m->v), by_name) : NULL;
         if (found && match(&found->origins, origin).p) {
             return origin;
         }
@@ -229,7 +246,8 @@ static struct str allowed(const struct cors_conf *c, struct req *r, struct str o
 
 static struct str allowed_timing(const struct cors_conf *c, struct str origin)
 {
-    return c->timing_regex.n > 0 ? match_regexes(&c->timing_regex, origin) : match(&c->timing, origin);
+    return c->timing_regex.n > 0 ? match_regexes(&c->timing_regex, origin)
+                                 : match(&c->timing, origin);
 }
 
 /* ---- requests ---- */
@@ -264,7 +282,8 @@ static void set_headers(const struct cors_conf *c, struct req *r, struct str ori
         headers_set(h, STR("Access-Control-Expose-Headers"), c->expose_headers);
     }
     set_or_del(h, STR("Access-Control-Allow-Headers"),
-               c->echo_headers ? headers_get(&r->headers, H_ACCESS_CONTROL_REQUEST_HEADERS) : c->allow_headers);
+               c->echo_headers ? headers_get(&r->headers, H_ACCESS_CONTROL_REQUEST_HEADERS)
+                               : c->allow_headers);
     if (c->allow_credential) {
         headers_set(h, STR("Access-Control-Allow-Credentials"), STR("true"));
     }

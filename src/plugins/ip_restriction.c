@@ -12,11 +12,14 @@ struct ip_restriction_conf {
 };
 
 static const struct field ip_restriction_fields[] = {
-    F_JSON(struct ip_restriction_conf, whitelist, .raw = IP_LIST_SCHEMA, .doc = "Addresses and blocks that are let in, and no others."),
-    F_JSON(struct ip_restriction_conf, blacklist, .raw = IP_LIST_SCHEMA, .doc = "Addresses and blocks that are kept out."),
-    F_STR(struct ip_restriction_conf, message, .def = JSON("Your IP address is not allowed"), .min_len = 1, .max_len = 1024,
-          .doc = "Message of a refusal."),
-    F_INT(struct ip_restriction_conf, response_code, .def = "403", .min = 403, .max = 404, .doc = "Status of a refusal."),
+    F_JSON(struct ip_restriction_conf, whitelist, .raw = IP_LIST_SCHEMA,
+           .doc = "Addresses and blocks that are let in, and no others."),
+    F_JSON(struct ip_restriction_conf, blacklist, .raw = IP_LIST_SCHEMA,
+           .doc = "Addresses and blocks that are kept out."),
+    F_STR(struct ip_restriction_conf, message, .def = JSON("Your IP address is not allowed"),
+          .min_len = 1, .max_len = 1024, .doc = "Message of a refusal."),
+    F_INT(struct ip_restriction_conf, response_code, .def = "403", .min = 403, .max = 404,
+          .doc = "Status of a refusal."),
     F_END,
 };
 
@@ -24,7 +27,9 @@ extern const struct plugin ip_restriction_plugin;
 
 static int ip_restriction_check(const json_t *conf, enum conf_use use, struct err *e)
 {
-    return ip_set_check(json_get(conf, "whitelist"), e) != 0 ? -1 : ip_set_check(json_get(conf, "blacklist"), e);
+    return ip_set_check(json_get(conf, "whitelist"), e) != 0
+               ? -1
+               : ip_set_check(json_get(conf, "blacklist"), e);
 }
 
 static int ip_restriction_prepare(const struct prepare *p, void *conf, struct err *e)
@@ -52,7 +57,8 @@ const struct plugin ip_restriction_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct ip_restriction_conf),
     .fields = ip_restriction_fields,
-    .schema_extra = JSON({"oneOf": [{"required": ["whitelist"]}, {"required": ["blacklist"]}]}),
+    .schema_extra =
+        JSON({"oneOf" : [ {"required" : ["whitelist"]}, {"required" : ["blacklist"]} ]}),
     .check = ip_restriction_check,
     .prepare = ip_restriction_prepare,
     .access = ip_restriction_access,

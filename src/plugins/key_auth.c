@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * key-auth: a consumer is who has the key in a header or, when there is no such header, in the query.
+ * key-auth: a consumer is who has the key in a header or, when there is no such header, in the
+ * query.
  *
  * The key is looked up in a table under a keyed hash, so the time it takes says nothing about the
  * keys there are.
@@ -23,7 +24,8 @@ static const struct field key_auth_fields[] = {
     F_END,
 };
 static const struct field key_auth_consumer_fields[] = {
-    F_STR(struct key_auth_consumer, key, .required = true, .secret = true, .doc = "Key of this consumer."),
+    F_STR(struct key_auth_consumer, key, .required = true, .secret = true,
+          .doc = "Key of this consumer."),
     F_END,
 };
 
@@ -40,10 +42,12 @@ static int key_auth_prepare(const struct prepare *p, void *conf, struct err *e)
 static enum verdict key_auth_reject(struct req *r, const struct key_auth_conf *c, bool missing)
 {
     if (missing) {
-        return auth_reject(r, &key_auth_plugin, &c->auth, STR("{\"message\":\"Missing API key in request\"}\n"),
+        return auth_reject(r, &key_auth_plugin, &c->auth,
+                           STR("{\"message\":\"Missing API key in request\"}\n"),
                            STR("no key was sent"));
     }
-    return auth_reject(r, &key_auth_plugin, &c->auth, STR("{\"message\":\"Invalid API key in request\"}\n"),
+    return auth_reject(r, &key_auth_plugin, &c->auth,
+                       STR("{\"message\":\"Invalid API key in request\"}\n"),
                        STR("nobody has this key"));
 }
 

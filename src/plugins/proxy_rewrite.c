@@ -23,27 +23,37 @@ struct proxy_rewrite_conf {
     struct header_ops ops;
 };
 
-static const char *const methods[] = {"COPY", "DELETE", "GET", "HEAD", "LOCK", "MKCOL", "MOVE", "OPTIONS",
-                                      "PATCH", "POST", "PROPFIND", "PUT", "TRACE", "UNLOCK", NULL};
+static const char *const methods[] = {"COPY",     "DELETE", "GET",     "HEAD",   "LOCK",
+                                      "MKCOL",    "MOVE",   "OPTIONS", "PATCH",  "POST",
+                                      "PROPFIND", "PUT",    "TRACE",   "UNLOCK", NULL};
 
+/* clang-format off */
 #define ONE_VALUE "{\"type\":\"string\"},{\"type\":\"number\"}"
-#define LIST_OF_VALUES "{\"type\":\"array\",\"minItems\":1,\"items\":{\"oneOf\":[" ONE_VALUE "]}}"
-#define MAP_OF(values) "{\"type\":\"object\",\"minProperties\":1,\"patternProperties\":{\"^[^:]+$\":{\"oneOf\":[" values "]}}}"
+#define VALUES \
+    ONE_VALUE ",{\"type\":\"array\",\"minItems\":1,\"items\":{\"oneOf\":[" ONE_VALUE "]}}"
+#define MAP_OF(values) \
+    "{\"type\":\"object\",\"minProperties\":1," \
+    "\"patternProperties\":{\"^[^:]+$\":{\"oneOf\":[" values "]}}}"
 static const char headers_schema[] =
-    "{\"oneOf\":[{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":false,\"properties\":{"
-    "\"add\":" MAP_OF(ONE_VALUE "," LIST_OF_VALUES) ",\"set\":" MAP_OF(ONE_VALUE "," LIST_OF_VALUES) ","
-    "\"remove\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\",\"pattern\":\"^[^:]+$\"}}}},"
-    MAP_OF(ONE_VALUE) "]}";
+    "{\"oneOf\":[{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":false,"
+    "\"properties\":{\"add\":" MAP_OF(VALUES) ",\"set\":" MAP_OF(VALUES) ","
+    "\"remove\":{\"type\":\"array\",\"minItems\":1,"
+    "\"items\":{\"type\":\"string\",\"pattern\":\"^[^:]+$\"}}}}," MAP_OF(ONE_VALUE) "]}";
+/* clang-format on */
 
 static const struct field proxy_rewrite_fields[] = {
-    F_STR(struct proxy_rewrite_conf, uri, .min_len = 1, .max_len = 4096, .pattern = "^\\/.*", .doc = "New path; $variables are expanded."),
+    F_STR(struct proxy_rewrite_conf, uri, .min_len = 1, .max_len = 4096, .pattern = "^\\/.*",
+          .doc = "New path; $variables are expanded."),
     F_STR(struct proxy_rewrite_conf, method, .choices = methods, .doc = "New method."),
-    F_ARR(struct proxy_rewrite_conf, regex_uri, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 2,
-          .doc = "Pairs of an expression for the path and what it becomes, with groups as $1; the first one found counts."),
-    F_STR(struct proxy_rewrite_conf, host, .pattern = "^[0-9a-zA-Z-.]+(:\\d{1,5})?$", .doc = "New Host."),
+    F_ARR(struct proxy_rewrite_conf, regex_uri, .item = &(const struct field){F_ITEM(FK_STR)},
+          .min_len = 2,
+          .doc = "Pairs of an expression for the path and the new path, with groups as $1."),
+    F_STR(struct proxy_rewrite_conf, host, .pattern = "^[0-9a-zA-Z-.]+(:\\d{1,5})?$",
+          .doc = "New Host."),
     F_JSON(struct proxy_rewrite_conf, headers, .raw = headers_schema,
-           .doc = "Headers to add, set and remove; $variables and groups of regex_uri are expanded."),
-    F_BOOL(struct proxy_rewrite_conf, use_real_request_uri_unsafe, .def = "false", .doc = "Start from the URI as the client sent it."),
+           .doc = "Headers to add, set and remove; $variables and groups are expanded."),
+    F_BOOL(struct proxy_rewrite_conf, use_real_request_uri_unsafe, .def = "false",
+           .doc = "Start from the URI as the client sent it."),
     F_END,
 };
 
@@ -59,17 +69,20 @@ static int proxy_rewrite_check(const json_t *conf, enum conf_use use, struct err
     }
     const int bad = regex_uri_check(regex, e);
     if (bad >= 0) {
-        const struct str pattern = json_str(json_array_get(regex, (size_t)bad)), to = json_str(json_array_get(regex, (size_t)bad + 1));
+        const struct str pattern = json_str(json_array_get(regex, (size_t)bad)),
+                         to = json_str(json_array_get(regex, (size_t)bad + 1));
         return err_prefix(e, "invalid regex_uri(%.*s, %.*s): ", STR_ARG(pattern), STR_ARG(to));
     }
     return header_ops_check(json_get(conf, "headers"), e);
 }
 
-/* Where the template's own query starts, -1 when nowhere. `${name ?? default}` has other question marks. */
+/* Where the template's own query starts, -1 when nowhere. `${name ?? default}` has other question
+ * marks. */
 static ptrdiff_t query_mark(struct str uri)
 {
     for (size_t i = 0; i < uri.n; i++) {
-        const ptrdiff_t end = str_starts(str_skip(uri, i), STR("${")) ? str_index(str_skip(uri, i), '}') : -1;
+        const ptrdiff_t end =
+            str_starts(str_skip(uri, i), STR("${")) ? str_index(str_skip(uri, i), '}') : -1;
         if (end > 0) {
             i += (size_t)end;
         } else if (uri.p[i] == '?') {
@@ -132,7 +145,8 @@ static void set_safe(struct req *r, const struct rewritten *w)
 {
     struct str query = w->query.p ? escape_target(r->arena, w->query) : STR_NONE;
     if (r->args.n > 0) {
-        query = query.p ? arena_printf(r->arena, "%.*s&%.*s", STR_ARG(query), STR_ARG(r->args)) : r->args;
+        query = query.p ? arena_printf(r->arena, "%.*s&%.*s", STR_ARG(query), STR_ARG(r->args))
+                        : r->args;
     }
     r->uri = absolute(r->arena, w->path);
     r->up.uri = joined(r->arena, uri_encode_path(r->arena, r->uri), query);
@@ -143,7 +157,9 @@ static enum verdict proxy_rewrite_rewrite(struct req *r, const void *conf)
     const struct proxy_rewrite_conf *c = conf;
     struct rewritten w;
     if (rewrite(c, r, &w) != 0) {
-        return refuse(r, &proxy_rewrite_plugin, 500, STR("{\"error_msg\":\"failed to match the uri\"}\n"), STR("regex_uri took too long"));
+        return refuse(r, &proxy_rewrite_plugin, 500,
+                      STR("{\"error_msg\":\"failed to match the uri\"}\n"),
+                      STR("regex_uri took too long"));
     }
     if (c->use_real_request_uri_unsafe) {
         set_unsafe(r, &w);
@@ -166,7 +182,7 @@ const struct plugin proxy_rewrite_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct proxy_rewrite_conf),
     .fields = proxy_rewrite_fields,
-    .schema_extra = JSON({"minProperties": 1}),
+    .schema_extra = JSON({"minProperties" : 1}),
     .check = proxy_rewrite_check,
     .prepare = proxy_rewrite_prepare,
     .rewrite = proxy_rewrite_rewrite,

@@ -15,14 +15,17 @@ struct real_ip_conf {
     struct str source;
     bool recursive;
     struct ip_set trusted;
-    bool is_list;      /* source is X-Forwarded-For */
+    bool is_list; /* source is X-Forwarded-For */
     struct var var;
 };
 
 static const struct field real_ip_fields[] = {
-    F_JSON(struct real_ip_conf, trusted_addresses, .raw = IP_LIST_SCHEMA, .doc = "Peers that are believed; without it all are."),
-    F_STR(struct real_ip_conf, source, .required = true, .min_len = 1, .doc = "Variable with the address, without its dollar."),
-    F_BOOL(struct real_ip_conf, recursive, .def = "false", .doc = "Skip trusted addresses at the end of X-Forwarded-For."),
+    F_JSON(struct real_ip_conf, trusted_addresses, .raw = IP_LIST_SCHEMA,
+           .doc = "Peers that are believed; without it all are."),
+    F_STR(struct real_ip_conf, source, .required = true, .min_len = 1,
+          .doc = "Variable with the address, without its dollar."),
+    F_BOOL(struct real_ip_conf, recursive, .def = "false",
+           .doc = "Skip trusted addresses at the end of X-Forwarded-For."),
     F_END,
 };
 
@@ -53,21 +56,24 @@ static bool parse_client(struct str text, struct client *out)
     if (ip_parse(text, &out->ip)) {
         return true;
     }
-    if (colon < 1 || !str_to_u64(str_skip(text, (size_t)colon + 1), &port) || port < 1 || port > UINT16_MAX) {
+    if (colon < 1 || !str_to_u64(str_skip(text, (size_t)colon + 1), &port) || port < 1 ||
+        port > UINT16_MAX) {
         return false;
     }
     out->port = (uint16_t)port;
     return ip_parse(str_head(text, (size_t)colon), &out->ip);
 }
 
-/* Walk one line of the list from its end. True when the walk is over: *last says where it got to. */
+/* Walk one line of the list from its end. True when the walk is over: *last says where it got to.
+ */
 static bool walk(const struct real_ip_conf *c, struct str line, struct str *last)
 {
     for (;;) {
         const ptrdiff_t comma = str_rindex(line, ',');
         struct client k;
         *last = str_trim(str_skip(line, (size_t)(comma + 1)));
-        if (!c->recursive || !c->trusted_addresses || !parse_client(*last, &k) || !ip_set_has(&c->trusted, &k.ip)) {
+        if (!c->recursive || !c->trusted_addresses || !parse_client(*last, &k) ||
+            !ip_set_has(&c->trusted, &k.ip)) {
             return true;
         }
         if (comma < 0) {
@@ -120,9 +126,11 @@ static enum verdict real_ip_rewrite(struct req *r, const void *conf)
     }
     const struct str text = find(c, r);
     if (str_is_none(text)) {
-        LOG_RATE(WARN, "real-ip: %.*s has no address, client: %.*s", STR_ARG(c->source), STR_ARG(r->remote_addr));
+        LOG_RATE(WARN, "real-ip: %.*s has no address, client: %.*s", STR_ARG(c->source),
+                 STR_ARG(r->remote_addr));
     } else if (!parse_client(text, &k)) {
-        LOG_RATE(WARN, "real-ip: %.*s has no valid address, client: %.*s", STR_ARG(c->source), STR_ARG(r->remote_addr));
+        LOG_RATE(WARN, "real-ip: %.*s has no valid address, client: %.*s", STR_ARG(c->source),
+                 STR_ARG(r->remote_addr));
     } else {
         set_client(r, &k);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* redirect: answer with a Location: from http to https, to a URI with $variables, or by an expression on the path. */
+/* redirect: answer with a Location: from http to https, to a URI with $variables, or by an
+ * expression on the path. */
 #include "config/settings.h"
 #include "plugin/escape.h"
 #include "plugin/refuse.h"
@@ -14,22 +15,28 @@ struct redirect_conf {
     struct regex_uri regex;
 };
 
-#define URI_PATTERN "(\\\\\\$[0-9a-zA-Z_]+)|\\$\\{([0-9a-zA-Z_]+)\\}|\\$([0-9a-zA-Z_]+)|(\\$|[^$\\\\]+)"
+#define URI_PATTERN                                                                                \
+    "(\\\\\\$[0-9a-zA-Z_]+)|\\$\\{([0-9a-zA-Z_]+)\\}|\\$([0-9a-zA-Z_]+)|(\\$|[^$\\\\]+)"
 
 static const struct field redirect_fields[] = {
     F_INT(struct redirect_conf, ret_code, .def = "302", .min = 200, .doc = "Status of the answer."),
-    F_STR(struct redirect_conf, uri, .min_len = 2, .pattern = URI_PATTERN, .doc = "Where to; $variables are expanded."),
-    F_ARR(struct redirect_conf, regex_uri, .item = &(const struct field){F_ITEM(FK_STR)}, .min_len = 2, .max_len = 2,
+    F_STR(struct redirect_conf, uri, .min_len = 2, .pattern = URI_PATTERN,
+          .doc = "Where to; $variables are expanded."),
+    F_ARR(struct redirect_conf, regex_uri, .item = &(const struct field){F_ITEM(FK_STR)},
+          .min_len = 2, .max_len = 2,
           .doc = "An expression for the path, and where to with its groups as $1."),
-    F_BOOL(struct redirect_conf, http_to_https, .doc = "Send plain HTTP clients to the same URL on https."),
+    F_BOOL(struct redirect_conf, http_to_https,
+           .doc = "Send plain HTTP clients to the same URL on https."),
     F_BOOL(struct redirect_conf, encode_uri, .def = "false", .doc = "Percent-encode the new URI."),
-    F_BOOL(struct redirect_conf, append_query_string, .def = "false", .doc = "Put the request's query behind the new URI."),
+    F_BOOL(struct redirect_conf, append_query_string, .def = "false",
+           .doc = "Put the request's query behind the new URI."),
     F_END,
 };
 
 extern const struct plugin redirect_plugin;
 
-/* Where clients reach this gateway by https; 0: the port needs no mention. Set at start and at reload, read by all cores. */
+/* Where clients reach this gateway by https; 0: the port needs no mention. Set at start and at
+ * reload, read by all cores. */
 static unsigned https_port;
 
 static bool is_port(json_int_t n)
@@ -57,11 +64,14 @@ static int redirect_check(const json_t *conf, enum conf_use use, struct err *e)
 {
     const json_t *regex = json_get(conf, "regex_uri");
     if (regex_uri_check(regex, e) >= 0) {
-        const struct str pattern = json_str(json_array_get(regex, 0)), to = json_str(json_array_get(regex, 1));
+        const struct str pattern = json_str(json_array_get(regex, 0)),
+                         to = json_str(json_array_get(regex, 1));
         return err_prefix(e, "invalid regex_uri (%.*s, %.*s), err:", STR_ARG(pattern), STR_ARG(to));
     }
-    if (json_is_true(json_get(conf, "http_to_https")) && json_is_true(json_get(conf, "append_query_string"))) {
-        return err_set(e, "only one of `http_to_https` and `append_query_string` can be configured.");
+    if (json_is_true(json_get(conf, "http_to_https")) &&
+        json_is_true(json_get(conf, "append_query_string"))) {
+        return err_set(e,
+                       "only one of `http_to_https` and `append_query_string` can be configured.");
     }
     return 0;
 }
@@ -108,8 +118,8 @@ static struct str to_https(struct req *r)
     const unsigned port = __atomic_load_n(&https_port, __ATOMIC_RELAXED);
     const struct str path = uri_encode_path(r->arena, r->uri);
     const struct str colon = port ? arena_printf(r->arena, ":%u", port) : STR("");
-    return arena_printf(r->arena, "https://%.*s%.*s%.*s%s%.*s", STR_ARG(r->host), STR_ARG(colon), STR_ARG(path),
-                        r->args.n ? "?" : "", STR_ARG(r->args));
+    return arena_printf(r->arena, "https://%.*s%.*s%.*s%s%.*s", STR_ARG(r->host), STR_ARG(colon),
+                        STR_ARG(path), r->args.n ? "?" : "", STR_ARG(r->args));
 }
 
 static bool is_plain_http(const struct req *r)
@@ -118,7 +128,8 @@ static bool is_plain_http(const struct req *r)
     return str_eq(said.p ? said : r->scheme, STR("http"));
 }
 
-/* encode_uri is about the part before the query. What cannot stand in a URI at all never goes out as it is. */
+/* encode_uri is about the part before the query. What cannot stand in a URI at all never goes out
+ * as it is. */
 static struct str encode(const struct redirect_conf *c, struct arena *a, struct str uri)
 {
     const ptrdiff_t mark = str_index(uri, '?');
@@ -134,7 +145,8 @@ static struct str append_args(const struct redirect_conf *c, const struct req *r
     if (!c->append_query_string || r->args.n == 0) {
         return uri;
     }
-    return arena_printf(r->arena, "%.*s%c%.*s", STR_ARG(uri), str_index(uri, '?') < 0 ? '?' : '&', STR_ARG(r->args));
+    return arena_printf(r->arena, "%.*s%c%.*s", STR_ARG(uri), str_index(uri, '?') < 0 ? '?' : '&',
+                        STR_ARG(r->args));
 }
 
 static enum verdict go(struct req *r, int status, struct str to)
@@ -162,7 +174,8 @@ static enum verdict redirect_rewrite(struct req *r, const void *conf)
         if (rc == 0) {
             return NEXT;
         }
-        to = w.query.p ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(w.path), STR_ARG(w.query)) : w.path;
+        to = w.query.p ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(w.path), STR_ARG(w.query))
+                       : w.path;
     }
     return go(r, (int)c->ret_code, append_args(c, r, encode(c, r->arena, to)));
 }
@@ -173,7 +186,11 @@ const struct plugin redirect_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct redirect_conf),
     .fields = redirect_fields,
-    .schema_extra = JSON({"oneOf": [{"required": ["uri"]}, {"required": ["regex_uri"]}, {"required": ["http_to_https"]}]}),
+    .schema_extra = JSON({
+        "oneOf" : [
+            {"required" : ["uri"]}, {"required" : ["regex_uri"]}, {"required" : ["http_to_https"]}
+        ]
+    }),
     .check = redirect_check,
     .prepare = redirect_prepare,
     .rewrite = redirect_rewrite,

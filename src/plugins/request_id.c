@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * request-id: a header with an id of the request, towards the upstream and back. One that the client
- * sent stays.
+ * request-id: a header with an id of the request, towards the upstream and back. One that the
+ * client sent stays.
  */
 #include "base/clock.h"
 #include "base/hash.h"
@@ -24,15 +24,20 @@ static const char *const algorithms[] = {"uuid", "nanoid", "range_id", "ksuid", 
 
 static const struct field range_id_fields[] = {
     F_INT(struct range_id, length, .def = "16", .min = 6, .doc = "Length of an id."),
-    F_STR(struct range_id, char_set, .def = "\"" RANGE_CHARS "\"", .min_len = 6, .doc = "What an id is made of."),
+    F_STR(struct range_id, char_set, .def = "\"" RANGE_CHARS "\"", .min_len = 6,
+          .doc = "What an id is made of."),
     F_END,
 };
 static const struct field request_id_fields[] = {
-    F_STR(struct request_id_conf, header_name, .def = JSON("X-Request-Id"), .doc = "Name of the header."),
-    F_BOOL(struct request_id_conf, include_in_response, .def = "true", .doc = "Send the id to the client too."),
-    F_STR(struct request_id_conf, algorithm, .def = JSON("uuid"), .choices = algorithms, .doc = "How an id is made."),
+    F_STR(struct request_id_conf, header_name, .def = JSON("X-Request-Id"),
+          .doc = "Name of the header."),
+    F_BOOL(struct request_id_conf, include_in_response, .def = "true",
+           .doc = "Send the id to the client too."),
+    F_STR(struct request_id_conf, algorithm, .def = JSON("uuid"), .choices = algorithms,
+          .doc = "How an id is made."),
     F_OBJ(struct request_id_conf, range_id, range_id_fields,
-          .extra = "{\"default\":{\"length\":16,\"char_set\":\"" RANGE_CHARS "\"}}", .doc = "Of the algorithm range_id."),
+          .extra = "{\"default\":{\"length\":16,\"char_set\":\"" RANGE_CHARS "\"}}",
+          .doc = "Of the algorithm range_id."),
     F_END,
 };
 
@@ -45,8 +50,9 @@ static struct str uuid_text(struct arena *a, uint64_t hi, uint64_t lo, unsigned 
 {
     hi = (hi & ~(uint64_t)0xf000) | (uint64_t)version << 12;
     lo = (lo & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;
-    return arena_printf(a, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(hi >> 32), (unsigned)(hi >> 16 & 0xffff),
-                        (unsigned)(hi & 0xffff), (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffff));
+    return arena_printf(a, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(hi >> 32),
+                        (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff),
+                        (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffff));
 }
 
 static struct str uuid(struct arena *a, const struct request_id_conf *c)
@@ -54,7 +60,8 @@ static struct str uuid(struct arena *a, const struct request_id_conf *c)
     return uuid_text(a, random_u64(), random_u64(), 4);
 }
 
-/* Milliseconds, then a number that grows within one (RFC 9562 6.2 method 1): ids of a core are in order. */
+/* Milliseconds, then a number that grows within one (RFC 9562 6.2 method 1): ids of a core are in
+ * order. */
 static struct str uuidv7(struct arena *a, const struct request_id_conf *c)
 {
     static _Thread_local struct {
@@ -84,7 +91,8 @@ static struct str random_text(struct arena *a, struct str set, size_t length)
 
 static struct str nanoid(struct arena *a, const struct request_id_conf *c)
 {
-    return random_text(a, STR("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-"), 21);
+    return random_text(a, STR("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-"),
+                       21);
 }
 
 static struct str range_id(struct arena *a, const struct request_id_conf *c)
@@ -92,14 +100,15 @@ static struct str range_id(struct arena *a, const struct request_id_conf *c)
     return random_text(a, c->range_id.char_set, (size_t)c->range_id.length);
 }
 
-/* Seconds since KSUID_EPOCH and 128 random bits, 20 bytes, in base 62: 27 digits that sort by time. */
+/* Seconds since KSUID_EPOCH and 128 random bits, 20 bytes, in base 62: 27 digits that sort by time.
+ */
 #define KSUID_EPOCH 1400000000
 static struct str ksuid(struct arena *a, const struct request_id_conf *c)
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const uint64_t r1 = random_u64(), r2 = random_u64();
-    uint32_t word[5] = {(uint32_t)(wall_us() / 1000000 - KSUID_EPOCH), (uint32_t)(r1 >> 32), (uint32_t)r1,
-                        (uint32_t)(r2 >> 32), (uint32_t)r2};
+    uint32_t word[5] = {(uint32_t)(wall_us() / 1000000 - KSUID_EPOCH), (uint32_t)(r1 >> 32),
+                        (uint32_t)r1, (uint32_t)(r2 >> 32), (uint32_t)r2};
     char *out = arena_bytes(a, 27);
     for (int i = 26; i >= 0; i--) {
         uint64_t rest = 0;
@@ -118,26 +127,36 @@ static struct str ksuid(struct arena *a, const struct request_id_conf *c)
 /* The longest id there is room for in a head. */
 #define LENGTH_MAX 4096
 
+static int check_range(const json_t *range, struct err *e)
+{
+    const json_int_t length = json_integer_value(json_get(range, "length"));
+    const struct str set = json_str(json_get(range, "char_set"));
+    if (length > LENGTH_MAX) {
+        return err_set(e, "property \"length\" validation failed: expected %lld to be at most %d",
+                       (long long)length, LENGTH_MAX);
+    }
+    if (set.p && !header_value_is_valid(set)) {
+        return err_set(e, "property \"char_set\" validation failed: not for a header");
+    }
+    return 0;
+}
+
 static int request_id_check(const json_t *conf, enum conf_use use, struct err *e)
 {
-    const json_t *range = json_get(conf, "range_id");
-    const struct str name = json_str(json_get(conf, "header_name")), set = json_str(json_get(range, "char_set"));
+    const struct str name = json_str(json_get(conf, "header_name"));
     if (name.p && !header_name_is_valid(name)) {
         return err_set(e, "property \"header_name\" validation failed: not a header name");
     }
-    if (json_integer_value(json_get(range, "length")) > LENGTH_MAX) {
-        return err_set(e, "property \"range_id\" validation failed: property \"length\" validation failed: expected %lld to be at most %d",
-                       (long long)json_integer_value(json_get(range, "length")), LENGTH_MAX);
-    }
-    if (set.p && !header_value_is_valid(set)) {
-        return err_set(e, "property \"range_id\" validation failed: property \"char_set\" validation failed: not for a header");
+    if (check_range(json_get(conf, "range_id"), e) != 0) {
+        return err_prefix(e, "property \"range_id\" validation failed: ");
     }
     return 0;
 }
 
 static int request_id_prepare(const struct prepare *p, void *conf, struct err *e)
 {
-    static struct str (*const generators[])(struct arena *, const struct request_id_conf *) = {uuid, nanoid, range_id, ksuid, uuidv7};
+    static struct str (*const generators[])(struct arena *, const struct request_id_conf *) = {
+        uuid, nanoid, range_id, ksuid, uuidv7};
     struct request_id_conf *c = conf;
     for (unsigned i = 0; algorithms[i]; i++) {
         if (str_eq(c->algorithm, str_c(algorithms[i]))) {

@@ -20,10 +20,14 @@ struct uri_blocker_conf {
 
 static const struct field uri_blocker_fields[] = {
     F_ARR(struct uri_blocker_conf, block_rules, .required = true, .unique = true,
-          .item = &(const struct field){F_ITEM(FK_STR, .min_len = 1, .max_len = 4096)}, .doc = "Regular expressions; one that is found refuses."),
-    F_INT(struct uri_blocker_conf, rejected_code, .def = "403", .min = 200, .doc = "Status of a refusal."),
-    F_STR(struct uri_blocker_conf, rejected_msg, .min_len = 1, .doc = "Message of a refusal; without it the standard page is sent."),
-    F_BOOL(struct uri_blocker_conf, case_insensitive, .def = "false", .doc = "Letter case does not count."),
+          .item = &(const struct field){F_ITEM(FK_STR, .min_len = 1, .max_len = 4096)},
+          .doc = "Regular expressions; one that is found refuses."),
+    F_INT(struct uri_blocker_conf, rejected_code, .def = "403", .min = 200,
+          .doc = "Status of a refusal."),
+    F_STR(struct uri_blocker_conf, rejected_msg, .min_len = 1,
+          .doc = "Message of a refusal; without it the standard page is sent."),
+    F_BOOL(struct uri_blocker_conf, case_insensitive, .def = "false",
+           .doc = "Letter case does not count."),
     F_END,
 };
 
@@ -35,7 +39,7 @@ static int uri_blocker_check(const json_t *conf, enum conf_use use, struct err *
     size_t i;
     json_t *rule;
     int rc = 0;
-    json_array_foreach(json_get(conf, "block_rules"), i, rule) {
+    json_array_foreach (json_get(conf, "block_rules"), i, rule) {
         rc = rc == 0 && re_new(a, json_str(rule), "jo", e) == NULL ? -1 : rc;
     }
     arena_free(a);
@@ -47,7 +51,8 @@ static int uri_blocker_prepare(const struct prepare *p, void *conf, struct err *
     struct uri_blocker_conf *c = conf;
     c->rules = ARENA_ARRAY(p->arena, struct re *, c->block_rules.n + 1);
     for (size_t i = 0; i < c->block_rules.n; i++) {
-        c->rules[i] = re_new(p->arena, ((struct str *)c->block_rules.v)[i], c->case_insensitive ? "ijo" : "jo", e);
+        c->rules[i] = re_new(p->arena, ((struct str *)c->block_rules.v)[i],
+                             c->case_insensitive ? "ijo" : "jo", e);
         if (c->rules[i] == NULL) {
             return -1;
         }
@@ -69,7 +74,8 @@ static bool is_blocked(const struct uri_blocker_conf *c, struct str uri)
 
 static struct str with_args(const struct req *r, struct str path)
 {
-    return r->has_args ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(r->args)) : path;
+    return r->has_args ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(r->args))
+                       : path;
 }
 
 static enum verdict uri_blocker_rewrite(struct req *r, const void *conf)
@@ -87,7 +93,8 @@ static enum verdict uri_blocker_rewrite(struct req *r, const void *conf)
     if (!blocked) {
         return NEXT;
     }
-    return refuse(r, &uri_blocker_plugin, (int)c->rejected_code, c->body, STR("a rule matches the URI"));
+    return refuse(r, &uri_blocker_plugin, (int)c->rejected_code, c->body,
+                  STR("a rule matches the URI"));
 }
 
 const struct plugin uri_blocker_plugin = {

@@ -5,7 +5,8 @@
 #include "proto/h1.h"
 #include "proto/h1_scan.h"
 
-/* Most of what a head is made of has 4 to 32 bytes: two overlapping copies of a fixed size do it without a call. */
+/* Most of what a head is made of has 4 to 32 bytes: two overlapping copies of a fixed size do it
+ * without a call. */
 static inline char *put(char *out, struct str s)
 {
     const char *p = s.p;
@@ -41,7 +42,8 @@ static size_t fields_size(const struct headers *h)
     return n;
 }
 
-/* The fields and the blank line; NULL when a name is not one. A name that has an id is a token; the values are checked together, as written (is_clean). */
+/* The fields and the blank line; NULL when a name is not one. A name that has an id is a token; the
+ * values are checked together, as written (is_clean). */
 static char *put_fields(char *out, const struct headers *h)
 {
     for (unsigned i = 0; i < h->n; i++) {
@@ -59,7 +61,8 @@ static char *put_fields(char *out, const struct headers *h)
     return put(out, STR("\r\n"));
 }
 
-/* Have only our own line ends put control bytes into a head of this many lines (blank one included)? */
+/* Have only our own line ends put control bytes into a head of this many lines (blank one
+ * included)? */
 static bool is_clean(const char *out, const char *end, unsigned lines)
 {
     return h1_count_controls(out, (size_t)(end - out)) == 2 * (size_t)lines;

@@ -61,7 +61,7 @@ class Outcome:
         elif self.case.after == "close":
             c.close()
             return
-        to_end = self.expect.get("close") is True or "cut" in self.expect
+        to_end = self.expect.get("close") is True or self.expect.get("cut") is True
         in_time = c.read(wanted, to_end)
         if not c.eof and c.answers and b"close" in (c.answers[-1].get(b"connection") or b"").lower():
             c.read(wanted, True)

@@ -652,6 +652,49 @@ static void a_peer_that_takes_too_little_is_given_up_after_the_grace(void)
     run(min_drain, NULL);
 }
 
+struct steady {
+    struct io *io;
+    bool stop;
+};
+
+/* Takes a little every few milliseconds. */
+static void steady_reader(void *arg)
+{
+    struct steady *s = arg;
+    char some[1000];
+
+    while (!s->stop && await_read_into(s->io, some, sizeof(some), deadline_in(5000)) > 0) {
+        CHECK(await_until(deadline_in(5)) == 0);
+    }
+}
+
+static void patient_write(void *arg)
+{
+    struct io io[2];
+    char *data = calloc(1, BIG);
+    struct iovec v = {data, 120000};
+
+    pair(io);
+    CHECK(setsockopt(io[0].fd, SOL_SOCKET, SO_SNDBUF, &(int){8192}, sizeof(int)) == 0);
+    struct steady s = {.io = &io[1]};
+    int64_t start = now_ms();
+    fiber_start("reader", steady_reader, &s);
+    CHECK(await_write(&io[0], &v, 1, deadline_in(200)) == 0);
+    CHECK(now_ms() - start > 300);
+    s.stop = true;
+    /* And one that has stopped is given up as soon as ever. */
+    v = (struct iovec){data, BIG};
+    CHECK(await_write(&io[0], &v, 1, deadline_in(200)) == -ETIMEDOUT);
+    CHECK(now_ms() - start < 5000);
+    close_pair(io);
+    free(data);
+}
+
+static void the_deadline_of_a_write_moves_on_while_the_peer_takes_some(void)
+{
+    run(patient_write, NULL);
+}
+
 /* ---- splice ---- */
 
 static void splice_relay(void *arg)
@@ -768,5 +811,6 @@ TESTS(T(fibers_play_ping_pong_over_a_socket_pair), T(what_came_before_the_end_is
       T(lent_memory_that_did_not_fit_is_kept_for_the_write),
       T(a_nested_fiber_does_not_overwrite_what_its_starter_was_lent),
       T(a_peer_that_takes_too_little_is_given_up_after_the_grace),
+      T(the_deadline_of_a_write_moves_on_while_the_peer_takes_some),
       T(splice_moves_a_stream_against_back_pressure), T(a_condition_wakes_one_or_all),
       T(ten_thousand_fibers_wait_at_once))

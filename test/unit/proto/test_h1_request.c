@@ -666,21 +666,21 @@ static struct str sized(struct arena *a, size_t line, size_t field, unsigned fie
 {
     const size_t room = line + field + fields * 6 + 100;
     char *p = arena_bytes(a, room);
-    size_t n = (size_t)sprintf(p, "GET /");
+    size_t n = (size_t)snprintf(p, room, "GET /");
 
     memset(p + n, 'a', line - 16);
     n += line - 16;
-    n += (size_t)sprintf(p + n, " HTTP/1.1\r\nHost: h\r\n");
+    n += (size_t)snprintf(p + n, room - n, " HTTP/1.1\r\nHost: h\r\n");
     if (field > 0) {
-        n += (size_t)sprintf(p + n, "X: ");
+        n += (size_t)snprintf(p + n, room - n, "X: ");
         memset(p + n, 'b', field - 5);
         n += field - 5;
-        n += (size_t)sprintf(p + n, "\r\n");
+        n += (size_t)snprintf(p + n, room - n, "\r\n");
     }
     for (unsigned i = 0; i < fields; i++) {
-        n += (size_t)sprintf(p + n, "X: y\r\n");
+        n += (size_t)snprintf(p + n, room - n, "X: y\r\n");
     }
-    n += (size_t)sprintf(p + n, "\r\n");
+    n += (size_t)snprintf(p + n, room - n, "\r\n");
     return str_of(p, n);
 }
 
@@ -755,7 +755,7 @@ static void a_long_list_of_connection_options_is_refused(void)
 
     for (int count = 199; count <= 201; count++) {
         memset(text + n, ',', (size_t)count - 1);
-        strcpy(text + n + count - 1, "\r\n\r\n");
+        memcpy(text + n + count - 1, "\r\n\r\n", 5);
         CHECK_STR(run_request(a, &h1_run_limits, str_c(text)),
                   count > 200 ? "TOO_MANY_FIELDS" : "/ h 1.1 keepalive");
     }
