@@ -134,23 +134,31 @@ static void on_accept(struct listener *l, int fd, const struct addr *peer)
 }
 
 /*
- * A core's share of the connections that are allowed and that there are descriptors for: each may need one more to an upstream, and some are kept for logs,
- * the store and the Admin API, so that a gateway full of clients can still be looked after.
+ * The connections that are allowed and that there are descriptors for: each may need one more to an upstream, and some are kept for logs, the store and the
+ * Admin API, so that a gateway full of clients can still be looked after.
  */
-static unsigned connections_share(const struct settings *s, unsigned n)
+static unsigned connections_allowed(const struct settings *s)
 {
     struct rlimit limit;
-    rlim_t total = s->weir.max_connections;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        rlim_t kept = limit.rlim_cur / 4 < DESCRIPTORS_KEPT ? limit.rlim_cur / 4 : DESCRIPTORS_KEPT;
-        rlim_t room = (limit.rlim_cur - kept) / 2;
-        if (room < total) {
-            LOG(WARN, "the limit of %llu descriptors allows %llu connections, not weir.max_connections", (unsigned long long)limit.rlim_cur,
-                (unsigned long long)room);
-            total = room;
-        }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return s->weir.max_connections;
     }
-    return (unsigned)((total + n - 1) / n);
+    rlim_t kept = limit.rlim_cur / 4 < DESCRIPTORS_KEPT ? limit.rlim_cur / 4 : DESCRIPTORS_KEPT;
+    rlim_t room = (limit.rlim_cur - kept) / 2;
+    return room < s->weir.max_connections ? (unsigned)room : s->weir.max_connections;
+}
+
+static void say_if_few(const struct settings *s)
+{
+    unsigned n = connections_allowed(s);
+    if (n < s->weir.max_connections) {
+        LOG(WARN, "the limit of open files allows %u connections, fewer than weir.max_connections", n);
+    }
+}
+
+static unsigned connections_share(const struct settings *s, unsigned cores_n)
+{
+    return (connections_allowed(s) + cores_n - 1) / cores_n;
 }
 
 static void start_listening(struct core *c)
@@ -273,6 +281,7 @@ int gateway_start(const struct settings *s, struct err *e)
     if (open_listeners(s, n_cores, e) != 0) {
         return -1;
     }
+    say_if_few(s);
     cores = calloc(n_cores, sizeof(*cores));
     struct start *starts = calloc(n_cores, sizeof(*starts));
     ASSERT(cores && starts);
@@ -280,7 +289,7 @@ int gateway_start(const struct settings *s, struct err *e)
     unsigned left = n_cores;
     cond_init(&done);
     for (unsigned i = 0; i < n_cores; i++) {
-        cores[i] = (struct core){.index = i, .cores = n_cores, .settings = s, .fds = &listen_fds[i * s->n_listen]};
+        cores[i] = (struct core){.index = i, .cores = n_cores, .settings = s, .fds = &listen_fds[i * s->n_listen], .max_connections = connections_share(s, n_cores)};
         starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
         int rc = pthread_create(&cores[i].thread, NULL, core_main, &starts[i]);
         if (rc != 0) {
@@ -427,6 +436,7 @@ int gateway_await_reload(const struct settings *s, struct err *e)
             return -1;
         }
     }
+    say_if_few(s);
     await_on_cores(on_reload, s);
     if (fds) {
         for (unsigned i = 0; i < n_cores; i++) {

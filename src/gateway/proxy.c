@@ -288,9 +288,18 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
 
 /* ---- the tries ---- */
 
-static bool is_idempotent(const struct req *r)
+/* RFC 9110 9.2.2, of the method that is sent, which a plugin may have changed. */
+static bool is_idempotent(const struct attempt *a)
 {
-    return r->method_id != M_POST && r->method_id != M_PATCH && r->method_id != M_LOCK && r->method_id != M_OTHER;
+    switch (a->p->x.method) {
+    case M_POST:
+    case M_PATCH:
+    case M_LOCK:
+    case M_OTHER:
+        return false;
+    default:
+        return true;
+    }
 }
 
 static bool may_retry(const struct attempt *a, enum outcome o)
@@ -298,7 +307,7 @@ static bool may_retry(const struct attempt *a, enum outcome o)
     if (o == FAILED_CLIENT) {
         return false;
     }
-    return o == FAILED_BEFORE_SEND || (a->p->upload.complete && is_idempotent(a->r));
+    return o == FAILED_BEFORE_SEND || (a->p->upload.complete && is_idempotent(a));
 }
 
 static enum verdict balancer_failed(struct req *r, enum balancer_result rc)
@@ -337,7 +346,7 @@ static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
     char ip[46];
     size_t n = addr_text(&t->addr, ip);
     LOG_RATE(ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s", (int)n, ip, addr_port(&t->addr),
-             a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr), STR_ARG(r->method), STR_ARG(r->target),
+             a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr), STR_ARG(r->method), STR_ARG(r->raw_path),
              STR_ARG(r->route->o.id));
     req_reply(r, too_late ? 502 : t->status, STR_NONE);
     r->resp.source = FROM_PROXY_ERROR;

@@ -92,7 +92,7 @@ static void add_charset(struct req *r)
     static const struct str types[] = {STR_INIT("text/html"), STR_INIT("text/xml"), STR_INIT("text/plain"), STR_INIT("text/vnd.wap.wml"),
                                        STR_INIT("application/javascript"), STR_INIT("application/rss+xml")};
     struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
-    if (h == NULL || r->settings->charset.n == 0) {
+    if (h == NULL || r->settings->charset.n == 0 || r->resp.status == 301 || r->resp.status == 302) {
         return;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -109,7 +109,7 @@ static void cut(struct req *r, struct proxied *p, int error)
     struct try *t = &r->tries[r->n_tries - 1];
     if (!r->client_gone) {
         LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"", error == -EPROTO ? "malformed body" : strerror(-error),
-                 STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->target));
+                 STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->raw_path));
     }
     t->response_us = now_us() - t->start_us;
     p->x.parser.head.keepalive = false;

@@ -59,7 +59,7 @@ enum verdict req_fail(struct req *r, int status, const char *fmt, ...)
     va_end(ap);
     struct str route = r->route ? r->route->o.id : STR("-");
     LOG_RATE(WARN, "refused with %d: %.*s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", status, STR_ARG(text),
-             STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->target));
+             STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->raw_path));
     return req_reply_json1(r, status, "message", text);
 }
 

@@ -19,10 +19,10 @@ static bool is_unreserved(unsigned char c)
            c == '_' || c == '~';
 }
 
-/* What nginx leaves alone in a path it writes: printable ASCII but blank, '%', '?' and '#'. */
+/* What nginx leaves alone in a path it writes: printable ASCII but what may not stand in a URI, '%', '?' and '#'. */
 static bool is_path_byte(unsigned char c)
 {
-    return c > 0x20 && c < 0x7f && c != '%' && c != '?' && c != '#' && c != '"';
+    return c > 0x20 && c < 0x7f && strchr("%?#\"<>\\^`{|}", c) == NULL;
 }
 
 static struct str encode(struct arena *a, struct str s, bool (*keep)(unsigned char))

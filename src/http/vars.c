@@ -179,7 +179,7 @@ static struct value get_upstream_total(struct req *r)
     X(request, get_request(r))                                                                     \
     X(args, get_args(r))                                                                           \
     X(query_string, get_args(r))                                                                   \
-    X(is_args, text(r->has_args ? STR("?") : STR("")))                                             \
+    X(is_args, text(r->args.n ? STR("?") : STR("")))                                             \
     X(host, text(r->host))                                                                         \
     X(hostname, get_hostname(r))                                                                   \
     X(remote_addr, text(r->remote_addr))                                                           \

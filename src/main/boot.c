@@ -27,6 +27,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -382,6 +383,16 @@ static void boot_main(void *arg)
     LOG(NOTICE, "weir " WEIR_VERSION " is ready: %u cores", boot.settings->workers);
 }
 
+/* A connection is a descriptor: take as many as the system allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static void block_signals(void)
 {
     sigset_t set;
@@ -409,6 +420,7 @@ int boot_run(const char *config, const char *data)
         return 1;
     }
     block_signals();
+    raise_descriptor_limit();
     fiber_set_stack_size(boot.settings->weir.stack_size);
     fiber_set_thread_stack_size(CONTROL_STACK);
     int rc = loop_init();

@@ -6,6 +6,7 @@
 #include "event/loop.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@ static struct timer timer;
 static uint64_t limit;
 static void (*changed)(int level);
 static int level;
+static int64_t trimmed_ms; /* when malloc_trim() ran last */
 
 static uint64_t resident(void)
 {
@@ -29,9 +31,22 @@ static uint64_t resident(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* What malloc keeps for later is memory that others could use; giving it back is slow, so once a second. */
+static uint64_t resident_trimmed(void)
+{
+    if (now_ms() - trimmed_ms >= 1000) {
+        trimmed_ms = now_ms();
+        malloc_trim(0);
+    }
+    return resident();
+}
+
 static void on_timer(struct timer *t)
 {
     uint64_t used = resident();
+    if (used >= limit / 100 * 85) {
+        used = resident_trimmed();
+    }
     int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
     if (now != level) {
         LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20), (unsigned long long)(limit >> 20), now);

@@ -76,7 +76,8 @@ void limit_table_free(struct limit_table *t)
 
 struct limit_key limit_key(uint64_t owner, struct str text)
 {
-    /* hash_keyed() makes it unpredictable; the rest spreads the same text of other owners to other buckets. */
+    /* hash_keyed() makes it unpredictable; the rest spreads the same text of other owners to other
+     * buckets. */
     uint64_t h = (hash_keyed(text) + owner) * 0x9e3779b97f4a7c15u;
 
     h ^= h >> 32;
@@ -141,14 +142,16 @@ static int way_victim(const struct bucket *b)
         if (b->tag[i] == 0) {
             return i;
         }
-        if (b->cell[i].expires != IN_FLIGHT && (best < 0 || b->cell[i].expires < b->cell[best].expires)) {
+        if (b->cell[i].expires != IN_FLIGHT &&
+            (best < 0 || b->cell[i].expires < b->cell[best].expires)) {
             best = i;
         }
     }
     return best;
 }
 
-/* The cell of the key, zeroed when it is new or has expired; NULL when there is no room. *dropped: it was another key's, before its time. */
+/* The cell of the key, zeroed when it is new or has expired; NULL when there is no room. *dropped:
+ * it was another key's, before its time. */
 static struct cell *cell_get(struct bucket *b, struct limit_key k, int64_t now, bool *dropped)
 {
     int i = way_find(b, k);
@@ -184,7 +187,8 @@ static int64_t plus(int64_t a, int64_t b)
     return a > INT64_MAX - 1 - b ? INT64_MAX - 1 : a + b;
 }
 
-struct limit_quota limit_fixed(struct limit_table *t, struct limit_key k, int64_t count, int64_t window_us, int64_t cost, int64_t now)
+struct limit_quota limit_fixed(struct limit_table *t, struct limit_key k, int64_t count,
+                               int64_t window_us, int64_t cost, int64_t now)
 {
     bool dropped = false;
     struct bucket *b = bucket_lock(t, k);
@@ -223,7 +227,8 @@ static int64_t slide(struct cell *c, int64_t window_us, int64_t now)
     return now % window_us;
 }
 
-struct limit_quota limit_sliding(struct limit_table *t, struct limit_key k, int64_t count, int64_t window_us, int64_t cost, int64_t now)
+struct limit_quota limit_sliding(struct limit_table *t, struct limit_key k, int64_t count,
+                                 int64_t window_us, int64_t cost, int64_t now)
 {
     bool dropped = false;
     struct bucket *b = bucket_lock(t, k);
@@ -261,7 +266,8 @@ static int64_t drained_at(int64_t now, double excess, double rate)
     return plus(now, us < 9e15 ? (int64_t)us + 1 : (int64_t)9e15);
 }
 
-int64_t limit_leaky(struct limit_table *t, struct limit_key k, double rate, double burst, int64_t now)
+int64_t limit_leaky(struct limit_table *t, struct limit_key k, double rate, double burst,
+                    int64_t now)
 {
     bool dropped = false;
     struct bucket *b = bucket_lock(t, k);

@@ -33,8 +33,10 @@ bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least
         return true;
     }
     struct str text = tmpl_expand(n->text, r->arena, r, NULL);
-    if (!str_to_number(text, &v) || !(v >= (double)least) || v > (double)SAFE_INTEGER || v != floor(v)) {
-        LOG_RATE(WARN, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text), (long long)least);
+    if (!str_to_number(text, &v) || !(v >= (double)least) || v > (double)SAFE_INTEGER ||
+        v != floor(v)) {
+        LOG_RATE(WARN, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text),
+                 (long long)least);
         return false;
     }
     *out = (int64_t)v;
@@ -77,7 +79,7 @@ struct str limit_subject_or_client(const struct limit_subject *s, struct req *r)
 /* ---- whose counter it is ---- */
 
 struct limit_owner {
-    bool known;           /* atomic: id and name are final */
+    bool known; /* atomic: id and name are final */
     const char *plugin;
     uint64_t conf, serial; /* hash of what the conf says; of this conf alone */
     uint64_t id;
@@ -169,9 +171,12 @@ static void owner_find(struct limit_owner *o, const struct req *r, const void *c
     const struct object *holder = holder_of(r, conf);
 
     if (holder != NULL) {
-        snprintf(o->name, sizeof(o->name), "/apisix/%s/%.*s:%llu:", object_kind_plural(holder->kind), STR_ARG(holder->id), (unsigned long long)o->conf);
+        snprintf(o->name, sizeof(o->name),
+                 "/apisix/%s/%.*s:%llu:", object_kind_plural(holder->kind), STR_ARG(holder->id),
+                 (unsigned long long)o->conf);
     } else {
-        snprintf(o->name, sizeof(o->name), "%llu:%llu:", (unsigned long long)o->serial, (unsigned long long)o->conf);
+        snprintf(o->name, sizeof(o->name), "%llu:%llu:", (unsigned long long)o->serial,
+                 (unsigned long long)o->conf);
     }
     o->id = text_id(o->plugin, str_c(o->name));
 }
@@ -211,7 +216,8 @@ struct str limit_rejected_body(struct arena *a, struct str msg)
     return str_is_none(msg) ? STR_NONE : refuse_body(a, "error_msg", msg);
 }
 
-enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation, struct str why)
+enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation,
+                          struct str why)
 {
     if (allow_degradation) {
         LOG_RATE(WARN, "%s: %.*s; passed because of allow_degradation", p->name, STR_ARG(why));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * limit_conf: what the confs of the rate limiting plugins have in common: numbers that may be text with variables, the key that is counted, and whose the
- * counter is. Made by prepare in the conf's arena, read by any core.
+ * limit_conf: what the confs of the rate limiting plugins have in common: numbers that may be text
+ * with variables, the key that is counted, and whose the counter is. Made by prepare in the conf's
+ * arena, read by any core.
  */
 #include "plugin/limit.h"
 #include "plugin/plugin.h"
@@ -15,7 +16,8 @@ struct limit_number {
     struct tmpl *text; /* NULL: v */
 };
 struct limit_number limit_number_new(struct arena *a, const json_t *v);
-/* The number for r: an integer from least to 2^53 - 1. False when the text is something else (the log says what). */
+/* The number for r: an integer from least to 2^53 - 1. False when the text is something else (the
+ * log says what). */
 bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least, int64_t *out);
 
 /* ---- what is counted ---- */
@@ -36,8 +38,10 @@ struct str limit_subject_or_client(const struct limit_subject *s, struct req *r)
 /* ---- whose counter it is ---- */
 
 /*
- * A counter belongs to the object that holds the conf and to what the conf says: it goes on when the object is stored again with the same conf. The object is
- * not known when the conf is made, so the first request finds it. A conf that lies in no object (of a plugin that runs others) has counters of its own.
+ * A counter belongs to the object that holds the conf and to what the conf says: it goes on when
+ * the object is stored again with the same conf. The object is not known when the conf is made, so
+ * the first request finds it. A conf that lies in no object (of a plugin that runs others) has
+ * counters of its own.
  */
 struct limit_owner;
 struct limit_owner *limit_owner_new(struct arena *a, const char *plugin, const json_t *conf);
@@ -55,11 +59,15 @@ int limit_check_policy(const json_t *conf, struct err *e);
 
 /* The body of a refusal; STR_NONE without msg. */
 struct str limit_rejected_body(struct arena *a, struct str msg);
-/* Answer 500 because the limit cannot be told, or let the request pass when the conf allows that. */
-enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation, struct str why);
+/* Answer 500 because the limit cannot be told, or let the request pass when the conf allows that.
+ */
+enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degradation,
+                          struct str why);
 
-/* The fields of the redis policies: they appear in the schema under `then` only, so the plain property is taken away again by LIMIT_REDIS_HIDE (in schema_extra). */
-#define LIMIT_REDIS_FIELD F_ONLY("redis_password", .secret = true, .doc = "Password, with a redis policy.")
+/* The fields of the redis policies: they appear in the schema under `then` only, so the plain
+ * property is taken away again by LIMIT_REDIS_HIDE (in schema_extra). */
+#define LIMIT_REDIS_FIELD                                                                          \
+    F_ONLY("redis_password", .secret = true, .doc = "Password, with a redis policy.")
 #define LIMIT_REDIS_PROPERTIES                                                                     \
     "\"redis_host\":{\"type\":\"string\",\"minLength\":2},"                                        \
     "\"redis_port\":{\"type\":\"integer\",\"minimum\":1,\"default\":6379},"                        \
@@ -82,10 +90,13 @@ enum verdict limit_failed(struct req *r, const struct plugin *p, bool allow_degr
     "\"redis_keepalive_timeout\":{\"type\":\"integer\",\"minimum\":1000,\"default\":10000},"       \
     "\"redis_keepalive_pool\":{\"type\":\"integer\",\"minimum\":1,\"default\":100}"
 #define LIMIT_POLICY_IS(name) "\"if\":{\"properties\":{\"policy\":{\"enum\":[\"" name "\"]}}}"
-/* more_redis, more_cluster: further properties with a comma in front; otherwise: what stands in the last else, or "". */
+/* more_redis, more_cluster: further properties with a comma in front; otherwise: what stands in the
+ * last else, or "". */
 #define LIMIT_POLICIES(more_redis, more_cluster, otherwise)                                        \
-    LIMIT_POLICY_IS("redis") ",\"then\":{\"properties\":{" LIMIT_REDIS_PROPERTIES more_redis       \
-    "},\"required\":[\"redis_host\"]},\"else\":{" LIMIT_POLICY_IS("redis-cluster")                 \
-    ",\"then\":{\"properties\":{" LIMIT_CLUSTER_PROPERTIES more_cluster                            \
-    "},\"required\":[\"redis_cluster_nodes\",\"redis_cluster_name\"]}" otherwise "}"
+    LIMIT_POLICY_IS("redis")                                                                       \
+    ",\"then\":{\"properties\":{" LIMIT_REDIS_PROPERTIES more_redis                                \
+    "},\"required\":[\"redis_host\"]},\"else\":{" LIMIT_POLICY_IS(                                 \
+        "redis-cluster") ",\"then\":{\"properties\":{" LIMIT_CLUSTER_PROPERTIES                    \
+        more_cluster "},\"required\":[\"redis_cluster_nodes\",\"redis_cluster_name\"]}" otherwise  \
+                         "}"
 #define LIMIT_REDIS_HIDE "\"redis_password\":null"

@@ -6,7 +6,8 @@
 
 int resp_field_name_check(struct str name, struct err *e)
 {
-    return header_name_is_valid(name) ? 0 : err_set(e, "invalid header name \"%.*s\"", STR_ARG(name));
+    return header_name_is_valid(name) ? 0
+                                      : err_set(e, "invalid header name \"%.*s\"", STR_ARG(name));
 }
 
 int resp_fields_check(const json_t *map, struct err *e)
@@ -14,7 +15,7 @@ int resp_fields_check(const json_t *map, struct err *e)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)map, name, value) {
+    json_object_foreach ((json_t *)map, name, value) {
         struct str text = json_str(value);
         if (resp_field_name_check(str_c(name), e) != 0) {
             return -1;
@@ -50,7 +51,9 @@ struct resp_field resp_field_new(struct arena *a, struct str name, struct str va
     f.framing = is_framing(f.id);
     f.value = str_is_none(value) ? NULL : tmpl_new(a, value);
     if (f.framing && f.value != NULL && f.id != H_CONNECTION) {
-        LOG_RATE(WARN, "header %.*s is left to the gateway: what a plugin's conf says of it is ignored", STR_ARG(name));
+        LOG_RATE(WARN,
+                 "header %.*s is left to the gateway: what a plugin's conf says of it is ignored",
+                 STR_ARG(name));
     }
     return f;
 }
@@ -61,8 +64,9 @@ struct resp_fields resp_fields_new(struct arena *a, const json_t *map)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)map, name, value) {
-        out.v[out.n++] = resp_field_new(a, str_c(name), json_is_string(value) ? json_str(value) : json_text(a, value));
+    json_object_foreach ((json_t *)map, name, value) {
+        out.v[out.n++] = resp_field_new(
+            a, str_c(name), json_is_string(value) ? json_str(value) : json_text(a, value));
     }
     return out;
 }

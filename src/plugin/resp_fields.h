@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * resp_fields: response header fields of a conf, with $variables in their values. Made by prepare, immutable.
+ * resp_fields: response header fields of a conf, with $variables in their values. Made by prepare,
+ * immutable.
  *
- * What frames a message is the transport's: Content-Length, Transfer-Encoding and the like are never set from a conf (`Connection: close` closes). Control
- * bytes that come out of a variable are percent-encoded, so that no request can forge a header.
+ * What frames a message is the transport's: Content-Length, Transfer-Encoding and the like are
+ * never set from a conf (`Connection: close` closes). Control bytes that come out of a variable are
+ * percent-encoded, so that no request can forge a header.
  */
 #include "http/req.h"
 #include "schema/var.h"
@@ -12,8 +14,8 @@
 struct resp_field {
     struct str name;
     enum header_id id;
-    bool framing;         /* left to the transport */
-    struct tmpl *value;   /* NULL: a field to be removed */
+    bool framing;       /* left to the transport */
+    struct tmpl *value; /* NULL: a field to be removed */
 };
 struct resp_fields {
     struct resp_field *v;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fault-injection: hold requests back or answer them with an error, some of them or those that fit conditions, to see what clients make of it. */
+/* fault-injection: hold requests back or answer them with an error, some of them or those that fit
+ * conditions, to see what clients make of it. */
 #include "plugin/delay.h"
 #include "plugin/plugin.h"
 #include "plugin/resp_fields.h"
@@ -19,7 +20,7 @@ struct abort {
     struct str body;
     const json_t *headers;
     struct choice choice;
-    struct tmpl *text;   /* body */
+    struct tmpl *text;         /* body */
     struct resp_fields fields; /* headers */
 };
 
@@ -35,31 +36,41 @@ struct fault_injection_conf {
     struct delay delay;
 };
 
-#define VARS_SCHEMA JSON({"type": "array", "maxItems": 20, "items": {"type": "array"}})
+#define VARS_SCHEMA JSON({"type" : "array", "maxItems" : 20, "items" : {"type" : "array"}})
 #define HEADERS_SCHEMA                                                                             \
-    JSON({"type": "object", "minProperties": 1, "patternProperties": {                             \
-        "^[^:]+$": {"oneOf": [{"type": "string"}, {"type": "number"}]}                             \
-    }})
+    JSON({                                                                                         \
+        "type" : "object",                                                                         \
+        "minProperties" : 1,                                                                       \
+        "patternProperties" :                                                                      \
+            {"^[^:]+$" : {"oneOf" : [ {"type" : "string"}, {"type" : "number"} ]}}                 \
+    })
 
 static const struct field abort_fields[] = {
     F_INT(struct abort, http_status, .required = true, .min = 200, .doc = "Status of the answer."),
     F_STR(struct abort, body, .min_len = 0, .doc = "Its body; $variables are expanded."),
-    F_JSON(struct abort, headers, .raw = HEADERS_SCHEMA, .doc = "Its headers; $variables are expanded."),
-    F_AS("percentage", struct abort, choice.percentage, .min = 0, .max = 100, .doc = "Share of the requests; all when left out."),
-    F_AS("vars", struct abort, choice.vars, .raw = VARS_SCHEMA, .doc = "Only requests for which one of these expressions holds."),
+    F_JSON(struct abort, headers, .raw = HEADERS_SCHEMA,
+           .doc = "Its headers; $variables are expanded."),
+    F_AS("percentage", struct abort, choice.percentage, .min = 0, .max = 100,
+         .doc = "Share of the requests; all when left out."),
+    F_AS("vars", struct abort, choice.vars, .raw = VARS_SCHEMA,
+         .doc = "Only requests for which one of these expressions holds."),
     F_END,
 };
 
 static const struct field delay_fields[] = {
     F_NUM(struct delay, duration, .required = true, .min = 0, .doc = "Seconds to wait."),
-    F_AS("percentage", struct delay, choice.percentage, .min = 0, .max = 100, .doc = "Share of the requests; all when left out."),
-    F_AS("vars", struct delay, choice.vars, .raw = VARS_SCHEMA, .doc = "Only requests for which one of these expressions holds."),
+    F_AS("percentage", struct delay, choice.percentage, .min = 0, .max = 100,
+         .doc = "Share of the requests; all when left out."),
+    F_AS("vars", struct delay, choice.vars, .raw = VARS_SCHEMA,
+         .doc = "Only requests for which one of these expressions holds."),
     F_END,
 };
 
 static const struct field fault_injection_fields[] = {
-    F_OBJ(struct fault_injection_conf, abort, abort_fields, .present = offsetof(struct fault_injection_conf, has_abort), .doc = "Answer here."),
-    F_OBJ(struct fault_injection_conf, delay, delay_fields, .present = offsetof(struct fault_injection_conf, has_delay), .doc = "Wait first."),
+    F_OBJ(struct fault_injection_conf, abort, abort_fields,
+          .present = offsetof(struct fault_injection_conf, has_abort), .doc = "Answer here."),
+    F_OBJ(struct fault_injection_conf, delay, delay_fields,
+          .present = offsetof(struct fault_injection_conf, has_delay), .doc = "Wait first."),
     F_END,
 };
 
@@ -69,7 +80,7 @@ static int check_vars(const json_t *vars, struct err *e)
     size_t i;
     json_t *rule;
 
-    json_array_foreach(vars, i, rule) {
+    json_array_foreach (vars, i, rule) {
         if (expr_new(a, rule, e) == NULL) {
             break;
         }
@@ -82,11 +93,12 @@ static int fault_injection_check(const json_t *conf, enum conf_use use, struct e
 {
     const json_t *abort = json_get(conf, "abort"), *delay = json_get(conf, "delay");
 
-    if (check_vars(json_get(abort, "vars"), e) != 0 || check_vars(json_get(delay, "vars"), e) != 0) {
+    if (check_vars(json_get(abort, "vars"), e) != 0 ||
+        check_vars(json_get(delay, "vars"), e) != 0) {
         return -1;
     }
     if (json_integer_value(json_get(abort, "http_status")) > 999) {
-        return err_set(e, "property \"abort\" validation failed: property \"http_status\" validation failed: a status has three digits");
+        return err_set(e, "property \"http_status\" validation failed: a status has three digits");
     }
     return resp_fields_check(json_get(abort, "headers"), e);
 }
@@ -111,7 +123,8 @@ static int fault_injection_prepare(const struct prepare *p, void *conf, struct e
     c->abort.text = str_is_none(c->abort.body) ? NULL : tmpl_new(p->arena, c->abort.body);
     c->abort.fields = resp_fields_new(p->arena, c->abort.headers);
     c->delay.us = delay_us_of(c->delay.duration);
-    return choice_prepare(p, &c->abort.choice, e) != 0 ? -1 : choice_prepare(p, &c->delay.choice, e);
+    return choice_prepare(p, &c->abort.choice, e) != 0 ? -1
+                                                       : choice_prepare(p, &c->delay.choice, e);
 }
 
 /* The dice are thrown for each request, whether the conditions hold or not. */
@@ -141,7 +154,8 @@ static enum verdict fault_injection_rewrite(struct req *r, const void *conf)
         return NEXT;
     }
     resp_fields_set(r, &c->abort.fields);
-    return req_reply(r, (int)c->abort.http_status, c->abort.text ? tmpl_expand(c->abort.text, r->arena, r, NULL) : STR_NONE);
+    return req_reply(r, (int)c->abort.http_status,
+                     c->abort.text ? tmpl_expand(c->abort.text, r->arena, r, NULL) : STR_NONE);
 }
 
 const struct plugin fault_injection_plugin = {
@@ -150,7 +164,7 @@ const struct plugin fault_injection_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct fault_injection_conf),
     .fields = fault_injection_fields,
-    .schema_extra = JSON({"minProperties": 1}),
+    .schema_extra = JSON({"minProperties" : 1}),
     .check = fault_injection_check,
     .prepare = fault_injection_prepare,
     .rewrite = fault_injection_rewrite,

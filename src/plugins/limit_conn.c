@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limit-conn: so many requests at the same time for each value of a key. Up to burst more wait, the longer the more there are; the rest is refused.
+ * limit-conn: so many requests at the same time for each value of a key. Up to burst more wait, the
+ * longer the more there are; the rest is refused.
  *
- * How long one waits is default_conn_delay at first and then follows what requests take, unless only_use_default_delay is on. What entered leaves in the log
- * phase, which every request comes to, also one whose client has gone.
+ * How long one waits is default_conn_delay at first and then follows what requests take, unless
+ * only_use_default_delay is on. What entered leaves in the log phase, which every request comes to,
+ * also one whose client has gone.
  */
 #include "plugin/delay.h"
 #include "plugin/limit_conf.h"
@@ -37,30 +39,48 @@ struct limit_conn_conf {
     int64_t *unit_us; /* of a wait; shared by the cores, relaxed: a lost update does no harm */
 };
 
-#define CONN_SCHEMA JSON({"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]})
-#define BURST_SCHEMA JSON({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]})
+#define CONN_SCHEMA                                                                                \
+    JSON({"oneOf" : [ {"type" : "integer", "exclusiveMinimum" : 0}, {"type" : "string"} ]})
+#define BURST_SCHEMA JSON({"oneOf" : [ {"type" : "integer", "minimum" : 0}, {"type" : "string"} ]})
 
 static const struct field rule_fields[] = {
-    F_AS("conn", struct rule, conn_json, .required = true, .raw = CONN_SCHEMA, .doc = "Requests at a time; text may hold $variables."),
-    F_AS("burst", struct rule, burst_json, .required = true, .raw = BURST_SCHEMA, .doc = "Further requests that wait; text may hold $variables."),
-    F_STR(struct rule, key, .required = true, .doc = "What is counted, with $variables; the rule is left out when none of them has a value."),
+    F_AS("conn", struct rule, conn_json, .required = true, .raw = CONN_SCHEMA,
+         .doc = "Requests at a time; text may hold $variables."),
+    F_AS("burst", struct rule, burst_json, .required = true, .raw = BURST_SCHEMA,
+         .doc = "Further requests that wait; text may hold $variables."),
+    F_STR(struct rule, key, .required = true,
+          .doc = "What is counted, with $variables; left out when none has a value."),
     F_END,
 };
 
 static const struct field limit_conn_fields[] = {
-    F_JSON(struct limit_conn_conf, conn, .raw = CONN_SCHEMA, .doc = "Requests at a time; text may hold $variables."),
-    F_JSON(struct limit_conn_conf, burst, .raw = BURST_SCHEMA, .doc = "Further requests that wait; text may hold $variables."),
-    F_NUM(struct limit_conn_conf, default_conn_delay, .min_excl = 0, .doc = "Seconds one waits at first."),
-    F_BOOL(struct limit_conn_conf, only_use_default_delay, .def = "false", .doc = "Do not let the wait follow what requests take."),
-    F_STR(struct limit_conn_conf, key, .doc = "What is counted; the client's address when it has no value."),
-    F_STR(struct limit_conn_conf, key_type, .def = "\"var\"", .choices = (const char *const[]){"var", "var_combination", NULL},
+    F_JSON(struct limit_conn_conf, conn, .raw = CONN_SCHEMA,
+           .doc = "Requests at a time; text may hold $variables."),
+    F_JSON(struct limit_conn_conf, burst, .raw = BURST_SCHEMA,
+           .doc = "Further requests that wait; text may hold $variables."),
+    F_NUM(struct limit_conn_conf, default_conn_delay, .min_excl = 0,
+          .doc = "Seconds one waits at first."),
+    F_BOOL(struct limit_conn_conf, only_use_default_delay, .def = "false",
+           .doc = "Do not let the wait follow what requests take."),
+    F_STR(struct limit_conn_conf, key,
+          .doc = "What is counted; the client's address when it has no value."),
+    F_STR(struct limit_conn_conf, key_type, .def = "\"var\"",
+          .choices = (const char *const[]){"var", "var_combination", NULL},
           .doc = "What key is: a variable's name, or text with $variables."),
-    F_ARR_OF(struct limit_conn_conf, rules, struct rule, rule_fields, .doc = "Several limits at once, instead of conn, burst and key."),
-    F_ONLY("policy", .extra = JSON({"type": "string", "enum": ["redis", "redis-cluster", "local"], "default": "local"}),
+    F_ARR_OF(struct limit_conn_conf, rules, struct rule, rule_fields,
+             .doc = "Several limits at once, instead of conn, burst and key."),
+    F_ONLY("policy", .extra = JSON({
+                         "type" : "string",
+                         "enum" : [ "redis", "redis-cluster", "local" ],
+                         "default" : "local"
+                     }),
            .doc = "Where counters are kept; local only in this build."),
-    F_INT(struct limit_conn_conf, rejected_code, .def = "503", .min = 200, .max = 599, .doc = "Status of a refusal."),
-    F_STR(struct limit_conn_conf, rejected_msg, .min_len = 1, .doc = "error_msg of a refusal; an error page when left out."),
-    F_BOOL(struct limit_conn_conf, allow_degradation, .def = "false", .doc = "Let requests pass when the limit cannot be told."),
+    F_INT(struct limit_conn_conf, rejected_code, .def = "503", .min = 200, .max = 599,
+          .doc = "Status of a refusal."),
+    F_STR(struct limit_conn_conf, rejected_msg, .min_len = 1,
+          .doc = "error_msg of a refusal; an error page when left out."),
+    F_BOOL(struct limit_conn_conf, allow_degradation, .def = "false",
+           .doc = "Let requests pass when the limit cannot be told."),
     LIMIT_REDIS_FIELD,
     F_END,
 };
@@ -119,19 +139,23 @@ struct state {
 
 static int64_t wait_us(const struct limit_conn_conf *c, int64_t in_flight, int64_t conn)
 {
-    const int64_t unit = c->only_use_default_delay ? c->default_us : __atomic_load_n(c->unit_us, __ATOMIC_RELAXED);
+    const int64_t unit =
+        c->only_use_default_delay ? c->default_us : __atomic_load_n(c->unit_us, __ATOMIC_RELAXED);
     const int64_t turns = (in_flight - 1) / conn;
     int64_t us;
 
     return __builtin_mul_overflow(unit, turns, &us) || us > DELAY_MAX_US ? DELAY_MAX_US : us;
 }
 
-static enum verdict await_entry(struct req *r, const struct limit_conn_conf *c, const struct rule *rule, size_t index, struct str key)
+static enum verdict await_entry(struct req *r, const struct limit_conn_conf *c,
+                                const struct rule *rule, size_t index, struct str key)
 {
     int64_t conn, burst;
 
-    if (!limit_number_get(&rule->conn, r, 1, &conn) || !limit_number_get(&rule->burst, r, 0, &burst)) {
-        return limit_failed(r, &limit_conn_plugin, c->allow_degradation, STR("conn or burst has no usable value"));
+    if (!limit_number_get(&rule->conn, r, 1, &conn) ||
+        !limit_number_get(&rule->burst, r, 0, &burst)) {
+        return limit_failed(r, &limit_conn_plugin, c->allow_degradation,
+                            STR("conn or burst has no usable value"));
     }
     const struct limit_key k = limit_key(limit_owner_id(c->owner, r, c) + index, key);
     const int64_t n = limit_enter(table, k, conn + burst);
@@ -139,7 +163,8 @@ static enum verdict await_entry(struct req *r, const struct limit_conn_conf *c, 
         return limit_failed(r, &limit_conn_plugin, c->allow_degradation, STR("the table is full"));
     }
     if (n == 0) {
-        return refuse(r, &limit_conn_plugin, (int)c->rejected_code, c->rejected_body, STR("over the limit"));
+        return refuse(r, &limit_conn_plugin, (int)c->rejected_code, c->rejected_body,
+                      STR("over the limit"));
     }
     struct state *state = req_ctx(r, &limit_conn_plugin, struct state);
     struct entered *in = ARENA_NEW(r->arena, struct entered);
@@ -167,7 +192,9 @@ static enum verdict limit_conn_access(struct req *r, const void *conf)
             return DONE;
         }
     }
-    return any ? NEXT : limit_failed(r, &limit_conn_plugin, c->allow_degradation, STR("failed to get limit conn rules: none applies"));
+    return any ? NEXT
+               : limit_failed(r, &limit_conn_plugin, c->allow_degradation,
+                              STR("failed to get limit conn rules: none applies"));
 }
 
 /* ---- leaving ---- */
@@ -198,7 +225,8 @@ static void leave(const struct req *r, const struct entered *in)
     }
 }
 
-/* All counts at once, whichever conf they are of: a request may pass this plugin in a global rule and in its route. */
+/* All counts at once, whichever conf they are of: a request may pass this plugin in a global rule
+ * and in its route. */
 static void limit_conn_log(struct req *r, const void *conf)
 {
     struct state *state = req_ctx_get(r, &limit_conn_plugin);
@@ -214,8 +242,13 @@ const struct plugin limit_conn_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct limit_conn_conf),
     .fields = limit_conn_fields,
-    .schema_extra = "{" JSON("oneOf": [{"required": ["conn", "burst", "default_conn_delay", "key"]}, {"required": ["default_conn_delay", "rules"]}]) ","
-                    LIMIT_POLICIES(KEY_TTL_PROPERTY, KEY_TTL_PROPERTY, "") ",\"properties\":{" LIMIT_REDIS_HIDE "}}",
+    .schema_extra = "{" JSON("oneOf"
+                             :
+                             [
+                                 {"required" : [ "conn", "burst", "default_conn_delay", "key" ]},
+                                 {"required" : [ "default_conn_delay", "rules" ]}
+                             ]) "," LIMIT_POLICIES(KEY_TTL_PROPERTY, KEY_TTL_PROPERTY,
+                                                   "") ",\"properties\":{" LIMIT_REDIS_HIDE "}}",
     .check = limit_conn_check,
     .prepare = limit_conn_prepare,
     .init = limit_conn_init,

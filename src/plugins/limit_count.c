@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limit-count: so many requests in a window of time, fixed or sliding, for each value of a key (plugin/limit.h counts).
+ * limit-count: so many requests in a window of time, fixed or sliding, for each value of a key
+ * (plugin/limit.h counts).
  *
- * The counter belongs to the object that holds the conf, or to its group. Confs of one group must say the same: whoever is counted there is counted once.
+ * The counter belongs to the object that holds the conf, or to its group. Confs of one group must
+ * say the same: whoever is counted there is counted once.
  */
 #include "plugin/limit_conf.h"
 #include "plugin/refuse.h"
@@ -15,7 +17,7 @@
 #include <stdlib.h>
 
 enum {
-    KEYS = 262144,  /* counters at a time: 13 MB when all are in use */
+    KEYS = 262144, /* counters at a time: 13 MB when all are in use */
     DIGITS = 24,
 };
 #define WINDOW_MAX_S INT64_C(1000000000000) /* microseconds of it fit */
@@ -41,65 +43,101 @@ struct limit_count_conf {
     struct limit_owner *owner;
 };
 
-#define NUMBER_SCHEMA JSON({"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]})
+#define NUMBER_SCHEMA                                                                              \
+    JSON({"oneOf" : [ {"type" : "integer", "exclusiveMinimum" : 0}, {"type" : "string"} ]})
 
 static const struct field rule_fields[] = {
-    F_AS("count", struct rule, count_json, .required = true, .raw = NUMBER_SCHEMA, .doc = "Requests in a window; text may hold $variables."),
-    F_AS("time_window", struct rule, window_json, .required = true, .raw = NUMBER_SCHEMA, .doc = "Seconds of a window; text may hold $variables."),
-    F_STR(struct rule, key, .required = true, .doc = "What is counted, with $variables; the rule is left out when none of them has a value."),
-    F_STR(struct rule, header_prefix, .doc = "Put into the names of the headers; the number of the rule when left out."),
+    F_AS("count", struct rule, count_json, .required = true, .raw = NUMBER_SCHEMA,
+         .doc = "Requests in a window; text may hold $variables."),
+    F_AS("time_window", struct rule, window_json, .required = true, .raw = NUMBER_SCHEMA,
+         .doc = "Seconds of a window; text may hold $variables."),
+    F_STR(struct rule, key, .required = true,
+          .doc = "What is counted, with $variables; left out when none has a value."),
+    F_STR(struct rule, header_prefix,
+          .doc = "Put into the names of the headers; the number of the rule when left out."),
     F_END,
 };
 
 static const struct field limit_count_fields[] = {
-    F_JSON(struct limit_count_conf, count, .raw = NUMBER_SCHEMA, .doc = "Requests in a window; text may hold $variables."),
-    F_JSON(struct limit_count_conf, time_window, .raw = NUMBER_SCHEMA, .doc = "Seconds of a window; text may hold $variables."),
-    F_STR(struct limit_count_conf, window_type, .def = "\"fixed\"", .choices = (const char *const[]){"fixed", "sliding", NULL},
-          .doc = "fixed: begins with its first request; sliding: the last window counts as far as it reaches into this one."),
-    F_ARR_OF(struct limit_count_conf, rules, struct rule, rule_fields, .doc = "Several limits at once, instead of count and time_window."),
-    F_STR(struct limit_count_conf, group, .doc = "Confs of one group share their counters and must be equal."),
-    F_STR(struct limit_count_conf, key, .def = "\"remote_addr\"", .doc = "What is counted; the client's address when it has no value."),
-    F_STR(struct limit_count_conf, key_type, .def = "\"var\"", .choices = (const char *const[]){"var", "var_combination", "constant", NULL},
+    F_JSON(struct limit_count_conf, count, .raw = NUMBER_SCHEMA,
+           .doc = "Requests in a window; text may hold $variables."),
+    F_JSON(struct limit_count_conf, time_window, .raw = NUMBER_SCHEMA,
+           .doc = "Seconds of a window; text may hold $variables."),
+    F_STR(struct limit_count_conf, window_type, .def = "\"fixed\"",
+          .choices = (const char *const[]){"fixed", "sliding", NULL},
+          .doc = "fixed begins with its first request; sliding counts part of the last one too."),
+    F_ARR_OF(struct limit_count_conf, rules, struct rule, rule_fields,
+             .doc = "Several limits at once, instead of count and time_window."),
+    F_STR(struct limit_count_conf, group,
+          .doc = "Confs of one group share their counters and must be equal."),
+    F_STR(struct limit_count_conf, key, .def = "\"remote_addr\"",
+          .doc = "What is counted; the client's address when it has no value."),
+    F_STR(struct limit_count_conf, key_type, .def = "\"var\"",
+          .choices = (const char *const[]){"var", "var_combination", "constant", NULL},
           .doc = "What key is: a variable's name, text with $variables, or plain text."),
-    F_INT(struct limit_count_conf, rejected_code, .def = "503", .min = 200, .max = 599, .doc = "Status of a refusal."),
-    F_STR(struct limit_count_conf, rejected_msg, .min_len = 1, .doc = "error_msg of a refusal; an error page when left out."),
-    F_ONLY("policy", .extra = JSON({"type": "string", "enum": ["local", "redis", "redis-cluster", "redis-sentinel"], "default": "local"}),
+    F_INT(struct limit_count_conf, rejected_code, .def = "503", .min = 200, .max = 599,
+          .doc = "Status of a refusal."),
+    F_STR(struct limit_count_conf, rejected_msg, .min_len = 1,
+          .doc = "error_msg of a refusal; an error page when left out."),
+    F_ONLY("policy", .extra = JSON({
+                         "type" : "string",
+                         "enum" : [ "local", "redis", "redis-cluster", "redis-sentinel" ],
+                         "default" : "local"
+                     }),
            .doc = "Where counters are kept; local only in this build."),
-    F_BOOL(struct limit_count_conf, allow_degradation, .def = "false", .doc = "Let requests pass when the limit cannot be told."),
-    F_BOOL(struct limit_count_conf, show_limit_quota_header, .def = "true", .doc = "Tell limit, rest and reset in headers."),
-    F_ONLY("sync_interval", .extra = JSON({"type": "number", "default": -1}), .doc = "For redis policies."),
+    F_BOOL(struct limit_count_conf, allow_degradation, .def = "false",
+           .doc = "Let requests pass when the limit cannot be told."),
+    F_BOOL(struct limit_count_conf, show_limit_quota_header, .def = "true",
+           .doc = "Tell limit, rest and reset in headers."),
+    F_ONLY("sync_interval", .extra = JSON({"type" : "number", "default" : -1}),
+           .doc = "For redis policies."),
     LIMIT_REDIS_FIELD,
     F_ONLY("sentinel_password", .secret = true, .doc = "Password of the sentinels."),
     F_END,
 };
 
 #define SENTINEL_SCHEMA                                                                            \
-    ",\"else\":{" LIMIT_POLICY_IS("redis-sentinel") ",\"then\":"                                   \
-    JSON({"properties": {                                                                          \
-        "redis_sentinels": {"type": "array", "minItems": 1, "items": {                             \
-            "type": "object", "additionalProperties": false, "required": ["host", "port"],         \
-            "properties": {"host": {"type": "string", "minLength": 2},                             \
-                           "port": {"type": "integer", "minimum": 1, "maximum": 65535}}}},         \
-        "redis_master_name": {"type": "string", "minLength": 1},                                   \
-        "redis_role": {"type": "string", "default": "master", "enum": ["master", "slave"]},        \
-        "redis_username": {"type": "string", "minLength": 1},                                      \
-        "redis_password": {"type": "string", "minLength": 0},                                      \
-        "redis_database": {"type": "integer", "minimum": 0, "default": 0},                         \
-        "sentinel_username": {"type": "string", "minLength": 1},                                   \
-        "sentinel_password": {"type": "string", "minLength": 0},                                   \
-        "redis_connect_timeout": {"type": "integer", "minimum": 1, "default": 1000},               \
-        "redis_read_timeout": {"type": "integer", "minimum": 1, "default": 1000},                  \
-        "redis_keepalive_timeout": {"type": "integer", "minimum": 1, "default": 60000}             \
-    }, "required": ["redis_sentinels", "redis_master_name"]}) "}"
+    ",\"else\":{" LIMIT_POLICY_IS("redis-sentinel") ",\"then\":" JSON({                            \
+        "properties" : {                                                                           \
+            "redis_sentinels" : {                                                                  \
+                "type" : "array",                                                                  \
+                "minItems" : 1,                                                                    \
+                "items" : {                                                                        \
+                    "type" : "object",                                                             \
+                    "additionalProperties" : false,                                                \
+                    "required" : [ "host", "port" ],                                               \
+                    "properties" : {                                                               \
+                        "host" : {"type" : "string", "minLength" : 2},                             \
+                        "port" : {"type" : "integer", "minimum" : 1, "maximum" : 65535}            \
+                    }                                                                              \
+                }                                                                                  \
+            },                                                                                     \
+            "redis_master_name" : {"type" : "string", "minLength" : 1},                            \
+            "redis_role" :                                                                         \
+                {"type" : "string", "default" : "master", "enum" : [ "master", "slave" ]},         \
+            "redis_username" : {"type" : "string", "minLength" : 1},                               \
+            "redis_password" : {"type" : "string", "minLength" : 0},                               \
+            "redis_database" : {"type" : "integer", "minimum" : 0, "default" : 0},                 \
+            "sentinel_username" : {"type" : "string", "minLength" : 1},                            \
+            "sentinel_password" : {"type" : "string", "minLength" : 0},                            \
+            "redis_connect_timeout" : {"type" : "integer", "minimum" : 1, "default" : 1000},       \
+            "redis_read_timeout" : {"type" : "integer", "minimum" : 1, "default" : 1000},          \
+            "redis_keepalive_timeout" : {"type" : "integer", "minimum" : 1, "default" : 60000}     \
+        },                                                                                         \
+        "required" : [ "redis_sentinels", "redis_master_name" ]                                    \
+    }) "}"
 
 struct limit_count_metadata {
     struct str limit_header, remaining_header, reset_header;
 };
 
 static const struct field limit_count_metadata_fields[] = {
-    F_STR(struct limit_count_metadata, limit_header, .def = "\"X-RateLimit-Limit\"", .doc = "Header that tells the limit."),
-    F_STR(struct limit_count_metadata, remaining_header, .def = "\"X-RateLimit-Remaining\"", .doc = "Header that tells the rest."),
-    F_STR(struct limit_count_metadata, reset_header, .def = "\"X-RateLimit-Reset\"", .doc = "Header that tells the seconds until the window ends."),
+    F_STR(struct limit_count_metadata, limit_header, .def = "\"X-RateLimit-Limit\"",
+          .doc = "Header that tells the limit."),
+    F_STR(struct limit_count_metadata, remaining_header, .def = "\"X-RateLimit-Remaining\"",
+          .doc = "Header that tells the rest."),
+    F_STR(struct limit_count_metadata, reset_header, .def = "\"X-RateLimit-Reset\"",
+          .doc = "Header that tells the seconds until the window ends."),
     F_END,
 };
 
@@ -117,8 +155,8 @@ static int limit_count_init(const struct settings *s, struct err *e)
 /* A group that some object that is still alive uses. */
 struct group {
     struct list link;
-    struct str name;  /* in conf */
-    json_t *conf;     /* what all its confs say, without `_meta` */
+    struct str name; /* in conf */
+    json_t *conf;    /* what all its confs say, without `_meta` */
     unsigned uses;
 };
 static struct list groups = {&groups, &groups};
@@ -133,8 +171,7 @@ static json_t *without_meta(const json_t *conf)
 
 static struct group *group_find(struct str name)
 {
-    LIST_EACH_SAFE(it, nxt, &groups)
-    {
+    LIST_EACH_SAFE (it, nxt, &groups) {
         struct group *g = CONTAINER_OF(it, struct group, link);
         if (str_eq(g->name, name)) {
             return g;
@@ -195,7 +232,8 @@ static int check_metadata(const json_t *conf, struct err *e)
     for (size_t i = 0; i < LENGTH_OF(names); i++) {
         struct str name = json_str(json_get(conf, names[i]));
         if (name.p != NULL && !header_name_is_valid(name)) {
-            return err_set(e, "property \"%s\" validation failed: \"%.*s\" is no header name", names[i], STR_ARG(name));
+            return err_set(e, "property \"%s\" validation failed: \"%.*s\" is no header name",
+                           names[i], STR_ARG(name));
         }
     }
     return 0;
@@ -206,7 +244,8 @@ static int check_sync(const json_t *conf, struct err *e)
     const double every = json_number_value(json_get(conf, "sync_interval"));
     const json_t *window = json_get(conf, "time_window");
 
-    if (!str_starts(json_str(json_get(conf, "policy")), STR("redis")) || json_get(conf, "sync_interval") == NULL || every == -1) {
+    if (!str_starts(json_str(json_get(conf, "policy")), STR("redis")) ||
+        json_get(conf, "sync_interval") == NULL || every == -1) {
         return 0;
     }
     if (every < 0.1) {
@@ -223,10 +262,12 @@ static int check_rules(const json_t *rules, struct err *e)
     size_t i;
     json_t *rule;
 
-    json_array_foreach(rules, i, rule) {
-        struct str key = json_str(json_get(rule, "key")), prefix = json_str(json_get(rule, "header_prefix"));
+    json_array_foreach (rules, i, rule) {
+        struct str key = json_str(json_get(rule, "key")),
+                   prefix = json_str(json_get(rule, "header_prefix"));
         if (prefix.n > 0 && !header_name_is_valid(prefix)) {
-            return err_set(e, "header_prefix \"%.*s\" cannot stand in a header name", STR_ARG(prefix));
+            return err_set(e, "header_prefix \"%.*s\" cannot stand in a header name",
+                           STR_ARG(prefix));
         }
         for (size_t k = 0; k < i; k++) {
             if (str_eq(key, json_str(json_get(json_array_get(rules, k), "key")))) {
@@ -244,7 +285,8 @@ static int limit_count_check(const json_t *conf, enum conf_use use, struct err *
     if (use == CONF_METADATA) {
         return check_metadata(conf, e);
     }
-    if (rules != NULL && (json_get(conf, "count") != NULL || json_get(conf, "time_window") != NULL)) {
+    if (rules != NULL &&
+        (json_get(conf, "count") != NULL || json_get(conf, "time_window") != NULL)) {
         return err_set(e, "count/time_window and rules cannot be specified at the same time");
     }
     if (rules != NULL && group != NULL) {
@@ -322,7 +364,8 @@ struct numbers {
     struct str limit, remaining, reset;
 };
 
-static struct numbers numbers_of(struct req *r, const struct limit_quota *q, int64_t limit, bool sliding)
+static struct numbers numbers_of(struct req *r, const struct limit_quota *q, int64_t limit,
+                                 bool sliding)
 {
     char *room = arena_bytes(r->arena, (size_t)3 * DIGITS + 3);
     /* The reference rounds the two kinds differently. */
@@ -343,12 +386,14 @@ static struct str prefixed(struct arena *a, struct str name, struct str prefix)
     if (at < 0) {
         return name;
     }
-    return arena_printf(a, "%.*s%.*s-%.*s", (int)at, name.p, STR_ARG(prefix), (int)(name.n - (size_t)at), name.p + at);
+    return arena_printf(a, "%.*s%.*s-%.*s", (int)at, name.p, STR_ARG(prefix),
+                        (int)(name.n - (size_t)at), name.p + at);
 }
 
 static void tell_client(struct req *r, const struct rule *rule, const struct numbers *n)
 {
-    struct limit_count_metadata m = *(const struct limit_count_metadata *)plugin_metadata(r, &limit_count_plugin);
+    struct limit_count_metadata m =
+        *(const struct limit_count_metadata *)plugin_metadata(r, &limit_count_plugin);
 
     if (rule->header_prefix.p != NULL) {
         m.limit_header = prefixed(r->arena, m.limit_header, rule->header_prefix);
@@ -400,13 +445,21 @@ static char *put(char *to, struct str s)
 }
 
 /* $rate_limiting_info: a line of JSON, as the reference writes it. */
-static void tell_log(struct req *r, const struct limit_count_conf *c, struct str key, const struct numbers *n)
+static void tell_log(struct req *r, const struct limit_count_conf *c, struct str key,
+                     const struct numbers *n)
 {
-    const struct str owner = json_escaped(r->arena, limit_owner_name(c->owner)), text = json_escaped(r->arena, key);
+    const struct str owner = json_escaped(r->arena, limit_owner_name(c->owner)),
+                     text = json_escaped(r->arena, key);
     const struct str parts[] = {
-        STR("{\"rate_limiting_key\":\""),       owner,        text,
-        STR("\",\"rate_limiting_limit\":"),     n->limit,     STR(",\"rate_limiting_remaining\":"),
-        n->remaining,                           STR(",\"rate_limiting_reset\":"), n->reset,
+        STR("{\"rate_limiting_key\":\""),
+        owner,
+        text,
+        STR("\",\"rate_limiting_limit\":"),
+        n->limit,
+        STR(",\"rate_limiting_remaining\":"),
+        n->remaining,
+        STR(",\"rate_limiting_reset\":"),
+        n->reset,
         STR("}"),
     };
     size_t size = 0;
@@ -425,23 +478,29 @@ static void tell_log(struct req *r, const struct limit_count_conf *c, struct str
 /* ---- access ---- */
 
 /* Count r under key. index tells the rules of a conf apart. */
-static enum verdict run_rule(struct req *r, const struct limit_count_conf *c, const struct rule *rule, size_t index, struct str key)
+static enum verdict run_rule(struct req *r, const struct limit_count_conf *c,
+                             const struct rule *rule, size_t index, struct str key)
 {
     int64_t count, window;
 
-    if (!limit_number_get(&rule->count, r, 1, &count) || !limit_number_get(&rule->window, r, 1, &window)) {
-        return limit_failed(r, &limit_count_plugin, c->allow_degradation, STR("count or time_window has no usable value"));
+    if (!limit_number_get(&rule->count, r, 1, &count) ||
+        !limit_number_get(&rule->window, r, 1, &window)) {
+        return limit_failed(r, &limit_count_plugin, c->allow_degradation,
+                            STR("count or time_window has no usable value"));
     }
     const struct limit_key k = limit_key(limit_owner_id(c->owner, r, c) + index, key);
     const int64_t window_us = (window < WINDOW_MAX_S ? window : WINDOW_MAX_S) * 1000000;
-    const struct limit_quota q = c->sliding ? limit_sliding(table, k, count, window_us, 1, now_us()) : limit_fixed(table, k, count, window_us, 1, now_us());
+    const struct limit_quota q = c->sliding ? limit_sliding(table, k, count, window_us, 1, now_us())
+                                            : limit_fixed(table, k, count, window_us, 1, now_us());
     const struct numbers n = numbers_of(r, &q, count, c->sliding);
 
     tell_log(r, c, key, &n);
     if (c->show_limit_quota_header) {
         tell_client(r, rule, &n);
     }
-    return q.ok ? NEXT : refuse(r, &limit_count_plugin, (int)c->rejected_code, c->rejected_body, STR("over the limit"));
+    return q.ok ? NEXT
+                : refuse(r, &limit_count_plugin, (int)c->rejected_code, c->rejected_body,
+                         STR("over the limit"));
 }
 
 static enum verdict run_rules(struct req *r, const struct limit_count_conf *c)
@@ -459,7 +518,9 @@ static enum verdict run_rules(struct req *r, const struct limit_count_conf *c)
             return DONE;
         }
     }
-    return any ? NEXT : limit_failed(r, &limit_count_plugin, c->allow_degradation, STR("failed to get rate limit rules: none applies"));
+    return any ? NEXT
+               : limit_failed(r, &limit_count_plugin, c->allow_degradation,
+                              STR("failed to get rate limit rules: none applies"));
 }
 
 static enum verdict limit_count_access(struct req *r, const void *conf)
@@ -478,8 +539,13 @@ const struct plugin limit_count_plugin = {
     .version = "0.5",
     .conf_size = sizeof(struct limit_count_conf),
     .fields = limit_count_fields,
-    .schema_extra = "{" JSON("oneOf": [{"required": ["count", "time_window"]}, {"required": ["rules"]}]) ","
-                    LIMIT_POLICIES("", "", SENTINEL_SCHEMA) ",\"properties\":{" LIMIT_REDIS_HIDE ",\"sentinel_password\":null}}",
+    .schema_extra =
+        "{" JSON("oneOf"
+                 :
+                 [
+                     {"required" : [ "count", "time_window" ]}, {"required" : ["rules"]}
+                 ]) "," LIMIT_POLICIES("", "", SENTINEL_SCHEMA) ",\"properties\":{" LIMIT_REDIS_HIDE
+                                                                ",\"sentinel_password\":null}}",
     .metadata_size = sizeof(struct limit_count_metadata),
     .metadata_fields = limit_count_metadata_fields,
     .check = limit_count_check,

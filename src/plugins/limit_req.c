@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limit-req: so many requests a second for each value of a key, as a leaky bucket: what comes faster than rate waits its turn, what comes when burst requests
- * wait already is refused.
+ * limit-req: so many requests a second for each value of a key, as a leaky bucket: what comes
+ * faster than rate waits its turn, what comes when burst requests wait already is refused.
  */
 #include "plugin/delay.h"
 #include "plugin/limit_conf.h"
@@ -24,17 +24,29 @@ struct limit_req_conf {
 };
 
 static const struct field limit_req_fields[] = {
-    F_NUM(struct limit_req_conf, rate, .required = true, .min_excl = 0, .doc = "Requests a second."),
-    F_NUM(struct limit_req_conf, burst, .required = true, .min = 0, .doc = "Requests above the rate that may wait."),
-    F_STR(struct limit_req_conf, key, .required = true, .doc = "What is counted; the client's address when it has no value."),
-    F_STR(struct limit_req_conf, key_type, .def = "\"var\"", .choices = (const char *const[]){"var", "var_combination", NULL},
+    F_NUM(struct limit_req_conf, rate, .required = true, .min_excl = 0,
+          .doc = "Requests a second."),
+    F_NUM(struct limit_req_conf, burst, .required = true, .min = 0,
+          .doc = "Requests above the rate that may wait."),
+    F_STR(struct limit_req_conf, key, .required = true,
+          .doc = "What is counted; the client's address when it has no value."),
+    F_STR(struct limit_req_conf, key_type, .def = "\"var\"",
+          .choices = (const char *const[]){"var", "var_combination", NULL},
           .doc = "What key is: a variable's name, or text with $variables."),
-    F_ONLY("policy", .extra = JSON({"type": "string", "enum": ["redis", "redis-cluster", "local"], "default": "local"}),
+    F_ONLY("policy", .extra = JSON({
+                         "type" : "string",
+                         "enum" : [ "redis", "redis-cluster", "local" ],
+                         "default" : "local"
+                     }),
            .doc = "Where counters are kept; local only in this build."),
-    F_INT(struct limit_req_conf, rejected_code, .def = "503", .min = 200, .max = 599, .doc = "Status of a refusal."),
-    F_STR(struct limit_req_conf, rejected_msg, .min_len = 1, .doc = "error_msg of a refusal; an error page when left out."),
-    F_BOOL(struct limit_req_conf, nodelay, .def = "false", .doc = "Let requests within burst pass at once."),
-    F_ONLY("allow_degradation", .extra = JSON({"type": "boolean", "default": false}), .doc = "For redis policies."),
+    F_INT(struct limit_req_conf, rejected_code, .def = "503", .min = 200, .max = 599,
+          .doc = "Status of a refusal."),
+    F_STR(struct limit_req_conf, rejected_msg, .min_len = 1,
+          .doc = "error_msg of a refusal; an error page when left out."),
+    F_BOOL(struct limit_req_conf, nodelay, .def = "false",
+           .doc = "Let requests within burst pass at once."),
+    F_ONLY("allow_degradation", .extra = JSON({"type" : "boolean", "default" : false}),
+           .doc = "For redis policies."),
     LIMIT_REDIS_FIELD,
     F_END,
 };
@@ -66,11 +78,13 @@ static int limit_req_prepare(const struct prepare *p, void *conf, struct err *e)
 static enum verdict limit_req_access(struct req *r, const void *conf)
 {
     const struct limit_req_conf *c = conf;
-    const struct limit_key k = limit_key(limit_owner_id(c->owner, r, c), limit_subject_or_client(&c->subject, r));
+    const struct limit_key k =
+        limit_key(limit_owner_id(c->owner, r, c), limit_subject_or_client(&c->subject, r));
     const int64_t wait = limit_leaky(table, k, c->rate, c->burst, now_us());
 
     if (wait < 0) {
-        return refuse(r, &limit_req_plugin, (int)c->rejected_code, c->rejected_body, STR("over the limit"));
+        return refuse(r, &limit_req_plugin, (int)c->rejected_code, c->rejected_body,
+                      STR("over the limit"));
     }
     return c->nodelay ? NEXT : req_await_delay(r, wait);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mocking: answer with an example, or with random data that fits a JSON schema, so that clients can be written before the service is.
+ * mocking: answer with an example, or with random data that fits a JSON schema, so that clients can
+ * be written before the service is.
  *
- * A schema is compiled into a tree of makers; an answer is written by walking it. Property names and examples are prepared as they will stand in the text.
+ * A schema is compiled into a tree of makers; an answer is written by walking it. Property names
+ * and examples are prepared as they will stand in the text.
  */
 #include "plugin/delay.h"
 #include "plugin/plugin.h"
@@ -22,12 +24,21 @@ enum {
     DEPTH_MAX = 100,
 };
 
-enum maker_kind { MAKE_NOTHING, MAKE_TEXT, MAKE_STRING, MAKE_NUMBER, MAKE_INTEGER, MAKE_BOOLEAN, MAKE_ARRAY, MAKE_OBJECT };
+enum maker_kind {
+    MAKE_NOTHING,
+    MAKE_TEXT,
+    MAKE_STRING,
+    MAKE_NUMBER,
+    MAKE_INTEGER,
+    MAKE_BOOLEAN,
+    MAKE_ARRAY,
+    MAKE_OBJECT
+};
 struct maker {
     enum maker_kind kind;
-    struct str name;       /* of the property, escaped */
-    struct str text;       /* MAKE_TEXT: an example as it is written */
-    struct maker *items;   /* MAKE_ARRAY: one; MAKE_OBJECT: n */
+    struct str name;     /* of the property, escaped */
+    struct str text;     /* MAKE_TEXT: an example as it is written */
+    struct maker *items; /* MAKE_ARRAY: one; MAKE_OBJECT: n */
     size_t n;
 };
 
@@ -48,14 +59,23 @@ struct mocking_conf {
 
 static const struct field mocking_fields[] = {
     F_INT(struct mocking_conf, delay, .def = "0", .doc = "Seconds to wait first."),
-    F_INT(struct mocking_conf, response_status, .def = "200", .min = 100, .doc = "Status of the answer."),
-    F_STR(struct mocking_conf, content_type, .def = "\"application/json;charset=utf8\"", .doc = "Content-Type of the answer."),
+    F_INT(struct mocking_conf, response_status, .def = "200", .min = 100,
+          .doc = "Status of the answer."),
+    F_STR(struct mocking_conf, content_type, .def = "\"application/json;charset=utf8\"",
+          .doc = "Content-Type of the answer."),
     F_STR(struct mocking_conf, response_example, .doc = "Its body; $variables are expanded."),
-    F_JSON(struct mocking_conf, response_schema, .raw = JSON({"type": "object"}), .doc = "A JSON schema to make a body from."),
-    F_BOOL(struct mocking_conf, with_mock_header, .def = "true", .doc = "Say in x-mock-by who made the answer."),
-    F_JSON(struct mocking_conf, response_headers, .raw = JSON({"type": "object", "minProperties": 1, "patternProperties": {
-        "^[^:]+$": {"oneOf": [{"type": "string"}, {"type": "number"}]}
-    }}), .doc = "Further headers; $variables are expanded."),
+    F_JSON(struct mocking_conf, response_schema, .raw = JSON({"type" : "object"}),
+           .doc = "A JSON schema to make a body from."),
+    F_BOOL(struct mocking_conf, with_mock_header, .def = "true",
+           .doc = "Say in x-mock-by who made the answer."),
+    F_JSON(struct mocking_conf, response_headers,
+           .raw = JSON({
+               "type" : "object",
+               "minProperties" : 1,
+               "patternProperties" :
+                   {"^[^:]+$" : {"oneOf" : [ {"type" : "string"}, {"type" : "number"} ]}}
+           }),
+           .doc = "Further headers; $variables are expanded."),
     F_END,
 };
 
@@ -79,7 +99,8 @@ static bool is_one_of(struct str s, const char *const *list)
 
 static int mocking_check(const json_t *conf, enum conf_use use, struct err *e)
 {
-    static const char *const known[] = {"application/xml", "application/json", "text/plain", "text/html", "text/xml", NULL};
+    static const char *const known[] = {"application/xml", "application/json", "text/plain",
+                                        "text/html",       "text/xml",         NULL};
     const struct str type = json_str(json_get(conf, "content_type"));
     const json_t *status = json_get(conf, "response_status");
 
@@ -87,7 +108,7 @@ static int mocking_check(const json_t *conf, enum conf_use use, struct err *e)
         return err_set(e, "unsupported content type!");
     }
     if (status != NULL && (json_integer_value(status) < 200 || json_integer_value(status) > 999)) {
-        return err_set(e, "property \"response_status\" validation failed: an answer has a status from 200 to 999");
+        return err_set(e, "property \"response_status\" validation failed: expected 200 to 999");
     }
     return resp_fields_check(json_get(conf, "response_headers"), e);
 }
@@ -99,7 +120,10 @@ static struct str xml_escaped(struct arena *a, struct str s)
     char *p = arena_bytes(a, s.n * 6), *to = p;
 
     for (size_t i = 0; i < s.n; i++) {
-        const struct str as = s.p[i] == '<' ? STR("&lt;") : s.p[i] == '>' ? STR("&gt;") : s.p[i] == '&' ? STR("&amp;") : str_of(s.p + i, 1);
+        const struct str as = s.p[i] == '<'   ? STR("&lt;")
+                              : s.p[i] == '>' ? STR("&gt;")
+                              : s.p[i] == '&' ? STR("&amp;")
+                                              : str_of(s.p + i, 1);
         memcpy(to, as.p, as.n);
         to += as.n;
     }
@@ -134,8 +158,9 @@ static enum maker_kind kind_of(const json_t *schema)
         struct str name;
         enum maker_kind kind;
     } kinds[] = {
-        {STR_INIT("string"), MAKE_STRING},   {STR_INIT("number"), MAKE_NUMBER}, {STR_INIT("integer"), MAKE_INTEGER},
-        {STR_INIT("boolean"), MAKE_BOOLEAN}, {STR_INIT("array"), MAKE_ARRAY},   {STR_INIT("object"), MAKE_OBJECT},
+        {STR_INIT("string"), MAKE_STRING},   {STR_INIT("number"), MAKE_NUMBER},
+        {STR_INIT("integer"), MAKE_INTEGER}, {STR_INIT("boolean"), MAKE_BOOLEAN},
+        {STR_INIT("array"), MAKE_ARRAY},     {STR_INIT("object"), MAKE_OBJECT},
     };
     const struct str type = json_str(json_get(schema, "type"));
 
@@ -147,16 +172,18 @@ static enum maker_kind kind_of(const json_t *schema)
     return MAKE_NOTHING;
 }
 
-static void maker_fill(struct arena *a, struct maker *m, const json_t *schema, enum format format, unsigned depth);
+static void maker_fill(struct arena *a, struct maker *m, const json_t *schema, enum format format,
+                       unsigned depth);
 
-static void object_fill(struct arena *a, struct maker *m, const json_t *properties, enum format format, unsigned depth)
+static void object_fill(struct arena *a, struct maker *m, const json_t *properties,
+                        enum format format, unsigned depth)
 {
     const char *name;
     json_t *property;
 
     m->kind = MAKE_OBJECT;
     m->items = ARENA_ARRAY(a, struct maker, json_object_size(properties) + 1);
-    json_object_foreach((json_t *)properties, name, property) {
+    json_object_foreach ((json_t *)properties, name, property) {
         struct maker *item = &m->items[m->n];
         maker_fill(a, item, property, format, depth + 1);
         if (item->kind != MAKE_NOTHING) {
@@ -169,7 +196,8 @@ static void object_fill(struct arena *a, struct maker *m, const json_t *properti
 }
 
 /* depth ends what JSON's own limit of depth would allow, long before the stack does. */
-static void maker_fill(struct arena *a, struct maker *m, const json_t *schema, enum format format, unsigned depth)
+static void maker_fill(struct arena *a, struct maker *m, const json_t *schema, enum format format,
+                       unsigned depth)
 {
     m->kind = depth < DEPTH_MAX ? kind_of(schema) : MAKE_NOTHING;
     if (m->kind == MAKE_OBJECT) {
@@ -187,7 +215,8 @@ static void maker_fill(struct arena *a, struct maker *m, const json_t *schema, e
 
 static enum format format_of(struct str content_type)
 {
-    static const char *const json[] = {"application/json", "text/plain", NULL}, *const xml[] = {"application/xml", "text/xml", NULL};
+    static const char *const json[] = {"application/json", "text/plain", NULL},
+                             *const xml[] = {"application/xml", "text/xml", NULL};
     const struct str type = media_type(content_type);
 
     return is_one_of(type, json) ? FORMAT_JSON : is_one_of(type, xml) ? FORMAT_XML : FORMAT_NONE;
@@ -354,7 +383,8 @@ static enum verdict mocking_access(struct req *r, const void *conf)
 
     headers_set_id(&r->resp.headers, H_CONTENT_TYPE, c->content_type);
     if (c->with_mock_header) {
-        headers_set(&r->resp.headers, STR("x-mock-by"), r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+        headers_set(&r->resp.headers, STR("x-mock-by"),
+                    r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     }
     resp_fields_set(r, &c->fields);
     if (req_await_delay(r, wait) == DONE) {
@@ -369,7 +399,8 @@ const struct plugin mocking_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct mocking_conf),
     .fields = mocking_fields,
-    .schema_extra = JSON({"anyOf": [{"required": ["response_example"]}, {"required": ["response_schema"]}]}),
+    .schema_extra = JSON(
+        {"anyOf" : [ {"required" : ["response_example"]}, {"required" : ["response_schema"]} ]}),
     .check = mocking_check,
     .prepare = mocking_prepare,
     .access = mocking_access,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * response-rewrite: change status, headers and body of an answer, whether the upstream or the gateway made it.
+ * response-rewrite: change status, headers and body of an answer, whether the upstream or the
+ * gateway made it.
  *
- * A given body takes the place of the first run and the rest is dropped. Filters need the whole body: the gateway gathers it before the head goes out, so an
- * answer whose filters fail can still become an error. Compressed bodies are not unpacked: filters leave them as they are, and the log says so.
+ * A given body takes the place of the first run and the rest is dropped. Filters need the whole
+ * body: the gateway gathers it before the head goes out, so an answer whose filters fail can still
+ * become an error. Compressed bodies are not unpacked: filters leave them as they are, and the log
+ * says so.
  */
 #include "plugin/plugin.h"
 #include "plugin/resp_fields.h"
@@ -33,30 +36,43 @@ struct response_rewrite_conf {
 };
 
 static const struct field filter_fields[] = {
-    F_STR(struct filter, regex, .required = true, .min_len = 1, .doc = "What to look for in the body."),
-    F_STR(struct filter, replace, .required = true, .doc = "What to put in its place; $1 is the first group."),
-    F_STR(struct filter, scope, .def = "\"once\"", .choices = (const char *const[]){"once", "global", NULL}, .doc = "The first match, or all."),
-    F_STR(struct filter, options, .def = "\"jo\"", .doc = "Letters: i caseless, s dot matches newline, m many lines, x extended."),
+    F_STR(struct filter, regex, .required = true, .min_len = 1,
+          .doc = "What to look for in the body."),
+    F_STR(struct filter, replace, .required = true,
+          .doc = "What to put in its place; $1 is the first group."),
+    F_STR(struct filter, scope, .def = "\"once\"",
+          .choices = (const char *const[]){"once", "global", NULL},
+          .doc = "The first match, or all."),
+    F_STR(struct filter, options, .def = "\"jo\"",
+          .doc = "Letters: i caseless, s dot matches newline, m many lines, x extended."),
     F_END,
 };
 
 #define MAP_SCHEMA                                                                                 \
     "{\"type\":\"object\",\"minProperties\":1,\"patternProperties\":{"                             \
     "\"^[^:]+$\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}}}"
+#define LINES_SCHEMA(pattern)                                                                      \
+    "{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\",\"pattern\":\"" pattern     \
+    "\"}}"
 #define HEADERS_SCHEMA                                                                             \
     "{\"anyOf\":[" MAP_SCHEMA ",{\"properties\":{"                                                 \
-    "\"add\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\",\"pattern\":\"^[^:]+:[^:]*[^/]$\"}}," \
-    "\"set\":" MAP_SCHEMA ","                                                                      \
-    "\"remove\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\",\"pattern\":\"^[^:]+$\"}}}}]}"
+    "\"add\":" LINES_SCHEMA("^[^:]+:[^:]*[^/]$") ","                                               \
+                                                 "\"set\":" MAP_SCHEMA                             \
+                                                 ",\"remove\":" LINES_SCHEMA("^[^:]+$") "}}]}"
 
 static const struct field response_rewrite_fields[] = {
-    F_JSON(struct response_rewrite_conf, headers, .raw = HEADERS_SCHEMA, .doc = "add, set, remove; or a map of headers to set. $variables are expanded."),
+    F_JSON(struct response_rewrite_conf, headers, .raw = HEADERS_SCHEMA,
+           .doc = "add, set, remove; or a map of headers to set. $variables are expanded."),
     F_STR(struct response_rewrite_conf, body, .doc = "The new body."),
     F_BOOL(struct response_rewrite_conf, body_base64, .def = "false", .doc = "body is base64."),
-    F_INT(struct response_rewrite_conf, status_code, .min = 200, .max = 598, .doc = "The new status."),
-    F_JSON(struct response_rewrite_conf, vars, .raw = JSON({"type": "array"}), .doc = "Only answers for which this expression holds."),
-    F_ARR_OF(struct response_rewrite_conf, filters, struct filter, filter_fields, .min_len = 1, .doc = "Replacements in the body, one after the other."),
-    F_INT(struct response_rewrite_conf, max_resp_body_size, .def = "67108864", .min = 1, .doc = "Largest body that filters take; a larger one is cut off."),
+    F_INT(struct response_rewrite_conf, status_code, .min = 200, .max = 598,
+          .doc = "The new status."),
+    F_JSON(struct response_rewrite_conf, vars, .raw = JSON({"type" : "array"}),
+           .doc = "Only answers for which this expression holds."),
+    F_ARR_OF(struct response_rewrite_conf, filters, struct filter, filter_fields, .min_len = 1,
+             .doc = "Replacements in the body, one after the other."),
+    F_INT(struct response_rewrite_conf, max_resp_body_size, .def = "67108864", .min = 1,
+          .doc = "Largest body that filters take; a larger one is an error."),
     F_END,
 };
 
@@ -65,7 +81,8 @@ static const struct field response_rewrite_fields[] = {
 /* add, set, remove; else the map itself is what to set. */
 static bool is_new_form(const json_t *headers)
 {
-    return json_is_array(json_get(headers, "add")) || json_is_object(json_get(headers, "set")) || json_is_array(json_get(headers, "remove"));
+    return json_is_array(json_get(headers, "add")) || json_is_object(json_get(headers, "set")) ||
+           json_is_array(json_get(headers, "remove"));
 }
 
 /* "Name: value" at its first colon, which the schema wants. */
@@ -85,7 +102,7 @@ static int check_headers(const json_t *headers, struct err *e)
     if (!is_new_form(headers)) {
         return resp_fields_check(headers, e);
     }
-    json_array_foreach(json_get(headers, "add"), i, line) {
+    json_array_foreach (json_get(headers, "add"), i, line) {
         struct str name, value;
         split_line(json_str(line), &name, &value);
         if (resp_field_name_check(name, e) != 0) {
@@ -95,7 +112,7 @@ static int check_headers(const json_t *headers, struct err *e)
             return err_set(e, "invalid value of header \"%.*s\"", STR_ARG(name));
         }
     }
-    json_array_foreach(json_get(headers, "remove"), i, line) {
+    json_array_foreach (json_get(headers, "remove"), i, line) {
         if (resp_field_name_check(json_str(line), e) != 0) {
             return -1;
         }
@@ -107,7 +124,8 @@ static int check_body(const json_t *conf, struct arena *a, struct err *e)
 {
     const struct str body = json_str(json_get(conf, "body"));
 
-    if (json_is_true(json_get(conf, "body_base64")) && (body.n == 0 || str_is_none(base64_decode(a, body)))) {
+    if (json_is_true(json_get(conf, "body_base64")) &&
+        (body.n == 0 || str_is_none(base64_decode(a, body)))) {
         return err_set(e, "invalid base64 content");
     }
     return 0;
@@ -118,10 +136,11 @@ static int check_filters(const json_t *filters, struct arena *a, struct err *e)
     size_t i;
     json_t *f;
 
-    json_array_foreach(filters, i, f) {
+    json_array_foreach (filters, i, f) {
         const struct str regex = json_str(json_get(f, "regex"));
         const char *options = json_string_value(json_get(f, "options"));
-        if (re_new(a, regex, options ? options : "jo", e) == NULL || re_check_replacement(json_str(json_get(f, "replace")), e) != 0) {
+        if (re_new(a, regex, options ? options : "jo", e) == NULL ||
+            re_check_replacement(json_str(json_get(f, "replace")), e) != 0) {
             return err_prefix(e, "regex \"%.*s\" validation failed: ", STR_ARG(regex));
         }
     }
@@ -139,8 +158,9 @@ static int check_vars(const json_t *vars, struct arena *a, struct err *e)
 static int response_rewrite_check(const json_t *conf, enum conf_use use, struct err *e)
 {
     struct arena *a = arena_new(4096);
-    const bool ok = check_headers(json_get(conf, "headers"), e) == 0 && check_body(conf, a, e) == 0 &&
-                    check_vars(json_get(conf, "vars"), a, e) == 0 && check_filters(json_get(conf, "filters"), a, e) == 0;
+    const bool ok = check_headers(json_get(conf, "headers"), e) == 0 &&
+                    check_body(conf, a, e) == 0 && check_vars(json_get(conf, "vars"), a, e) == 0 &&
+                    check_filters(json_get(conf, "filters"), a, e) == 0;
 
     arena_free(a);
     return ok ? 0 : -1;
@@ -154,7 +174,7 @@ static struct resp_fields lines_new(struct arena *a, const json_t *lines, bool w
     size_t i;
     json_t *line;
 
-    json_array_foreach(lines, i, line) {
+    json_array_foreach (lines, i, line) {
         struct str name = json_str(line), value = STR_NONE;
         if (with_value) {
             split_line(name, &name, &value);
@@ -221,8 +241,11 @@ static bool is_packed(const struct req *r)
 static void begin_filters(struct req *r, const struct response_rewrite_conf *c, struct rewriting *w)
 {
     if (is_packed(r)) {
-        LOG_RATE(ERROR, "response-rewrite: filters leave a body alone whose Content-Encoding is %.*s, route: %.*s",
-                 STR_ARG(headers_get(&r->resp.headers, H_CONTENT_ENCODING)), STR_ARG(r->route ? r->route->o.id : STR("-")));
+        LOG_RATE(
+            ERROR,
+            "response-rewrite: filters leave a %.*s body alone, route: %.*s",
+            STR_ARG(headers_get(&r->resp.headers, H_CONTENT_ENCODING)),
+            STR_ARG(r->route ? r->route->o.id : STR("-")));
         return;
     }
     const uint64_t max = (uint64_t)c->max_resp_body_size;
@@ -282,8 +305,11 @@ static void response_rewrite_header_filter(struct req *r, const void *conf)
 /* The head is not out yet, so that what could not be filtered does not have to be sent. */
 static struct str filters_failed(struct req *r, const struct filter *f)
 {
-    LOG_RATE(ERROR, "response-rewrite: regex \"%.*s\" could not be applied, answering 500, route: %.*s, request: \"%.*s %.*s\"", STR_ARG(f->regex),
-             STR_ARG(r->route ? r->route->o.id : STR("-")), STR_ARG(r->method), STR_ARG(r->target));
+    LOG_RATE(
+        ERROR,
+        "response-rewrite: regex \"%.*s\" failed, answering 500, route: %.*s, path: %.*s",
+        STR_ARG(f->regex), STR_ARG(r->route ? r->route->o.id : STR("-")), STR_ARG(r->method),
+        STR_ARG(r->target));
     r->resp.status = 500;
     r->resp.reason = STR_NONE;
     headers_set_id(&r->resp.headers, H_CONTENT_TYPE, STR("text/html; charset=utf-8"));
@@ -316,7 +342,10 @@ static void response_rewrite_body_filter(struct req *r, const void *conf, struct
         return;
     }
     if (w->filters) {
-        b->data = r->resp.sent ? b->data : filtered(r, w->conf, b->data); /* the head is out already only where there is no body */
+        b->data = r->resp.sent
+                      ? b->data
+                      : filtered(r, w->conf,
+                                 b->data); /* the head is out already only where there is no body */
     } else if (w->conf->filters.n == 0) {
         b->data = w->body_sent ? STR("") : w->conf->new_body;
         w->body_sent = true;
@@ -329,7 +358,12 @@ const struct plugin response_rewrite_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct response_rewrite_conf),
     .fields = response_rewrite_fields,
-    .schema_extra = JSON({"dependencies": {"body": {"not": {"required": ["filters"]}}, "filters": {"not": {"required": ["body"]}}}}),
+    .schema_extra = JSON({
+        "dependencies" : {
+            "body" : {"not" : {"required" : ["filters"]}},
+            "filters" : {"not" : {"required" : ["body"]}}
+        }
+    }),
     .check = response_rewrite_check,
     .prepare = response_rewrite_prepare,
     .header_filter = response_rewrite_header_filter,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * traffic-split: send shares of the traffic to other upstreams. The first rule that matches decides; an entry that names no upstream stands for the route's own.
+ * traffic-split: send shares of the traffic to other upstreams. The first rule that matches
+ * decides; an entry that names no upstream stands for the route's own.
  *
- * Shares are exact, over all cores together: requests draw tickets, and the tickets of one round (the sum of the weights) are dealt out in an order that mixes
- * the upstreams well.
+ * Shares are exact, over all cores together: requests draw tickets, and the tickets of one round
+ * (the sum of the weights) are dealt out in an order that mixes the upstreams well.
  */
 #include "base/assert.h"
 #include "base/log.h"
@@ -40,13 +41,21 @@ struct traffic_split_conf {
 };
 
 #define ID_SCHEMA                                                                                  \
-    JSON({"anyOf": [                                                                               \
-        {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-zA-Z0-9-_.]+$"},       \
-        {"type": "integer", "minimum": 1}                                                          \
-    ]})
+    JSON({                                                                                         \
+        "anyOf" : [                                                                                \
+            {                                                                                      \
+                "type" : "string",                                                                 \
+                "minLength" : 1,                                                                   \
+                "maxLength" : 64,                                                                  \
+                "pattern" : "^[a-zA-Z0-9-_.]+$"                                                    \
+            },                                                                                     \
+            {"type" : "integer", "minimum" : 1}                                                    \
+        ]                                                                                          \
+    })
 
 static const struct field match_fields[] = {
-    F_JSON(struct match, vars, .raw = JSON({"type": "array"}), .doc = "Expression over variables."),
+    F_JSON(struct match, vars, .raw = JSON({"type" : "array"}),
+           .doc = "Expression over variables."),
     F_END,
 };
 
@@ -58,30 +67,36 @@ static const struct field weighted_fields[] = {
 };
 
 static const struct field rule_fields[] = {
-    F_ARR_OF(struct rule, match, struct match, match_fields, .doc = "One of these must match; all requests do when left out."),
-    F_ARR_OF(struct rule, weighted_upstreams, struct weighted, weighted_fields, .def = "[{\"weight\": 1}]", .min_len = 1, .max_len = UPSTREAMS_MAX,
+    F_ARR_OF(struct rule, match, struct match, match_fields,
+             .doc = "One of these must match; all requests do when left out."),
+    F_ARR_OF(struct rule, weighted_upstreams, struct weighted, weighted_fields,
+             .def = "[{\"weight\": 1}]", .min_len = 1, .max_len = UPSTREAMS_MAX,
              .doc = "Where to, with what shares."),
     F_END,
 };
 
 static const struct field traffic_split_fields[] = {
-    F_ARR_OF(struct traffic_split_conf, rules, struct rule, rule_fields, .doc = "The first that matches decides."),
+    F_ARR_OF(struct traffic_split_conf, rules, struct rule, rule_fields,
+             .doc = "The first that matches decides."),
     F_END,
 };
 
-/* The schema of an inline upstream is the one of upstream objects, which is known as a table: its text is made before main() reads schema_raw. */
+/* The schema of an inline upstream is the one of upstream objects, which is known as a table: its
+ * text is made before main() reads schema_raw. */
 static char schema_text[SCHEMA_ROOM];
 
 static __attribute__((constructor)) void schema_make(void)
 {
     json_t *schema = fields_schema(traffic_split_fields, false, NULL), *at = schema;
-    static const char *const path[] = {"properties", "rules", "items", "properties", "weighted_upstreams", "items", "properties"};
+    static const char *const path[] = {"properties",         "rules", "items",     "properties",
+                                       "weighted_upstreams", "items", "properties"};
 
     for (size_t i = 0; i < LENGTH_OF(path); i++) {
         at = json_get(at, path[i]);
     }
     json_object_set(at, "upstream", (json_t *)resource_schema(K_UPSTREAM));
-    ASSERT(json_dumpb(schema, schema_text, sizeof(schema_text) - 1, JSON_COMPACT) < sizeof(schema_text));
+    ASSERT(json_dumpb(schema, schema_text, sizeof(schema_text) - 1, JSON_COMPACT) <
+           sizeof(schema_text));
     json_decref(schema);
 }
 
@@ -93,7 +108,7 @@ static int check_match(const json_t *match, struct err *e)
     size_t i;
     json_t *one;
 
-    json_array_foreach(match, i, one) {
+    json_array_foreach (match, i, one) {
         const json_t *vars = json_get(one, "vars");
         if (vars != NULL && expr_new(a, vars, e) == NULL) {
             err_prefix(e, "failed to validate the 'vars' expression: ");
@@ -109,7 +124,7 @@ static int check_upstreams(const json_t *weighted, struct err *e)
     size_t i;
     json_t *one;
 
-    json_array_foreach(weighted, i, one) {
+    json_array_foreach (weighted, i, one) {
         const json_t *upstream = json_get(one, "upstream");
         if (upstream != NULL && upstream_conf_check(upstream, e) != 0) {
             return -1;
@@ -123,8 +138,9 @@ static int traffic_split_check(const json_t *conf, enum conf_use use, struct err
     size_t i;
     json_t *rule;
 
-    json_array_foreach(json_get(conf, "rules"), i, rule) {
-        if (check_match(json_get(rule, "match"), e) != 0 || check_upstreams(json_get(rule, "weighted_upstreams"), e) != 0) {
+    json_array_foreach (json_get(conf, "rules"), i, rule) {
+        if (check_match(json_get(rule, "match"), e) != 0 ||
+            check_upstreams(json_get(rule, "weighted_upstreams"), e) != 0) {
             return -1;
         }
     }
@@ -143,7 +159,8 @@ static uint64_t divisor(uint64_t a, uint64_t b)
     return a;
 }
 
-/* The golden ratio's share of round, moved to a number that has no divisor in common with it, so that stepping visits every place once. */
+/* The golden ratio's share of round, moved to a number that has no divisor in common with it, so
+ * that stepping visits every place once. */
 static uint64_t step_of(uint64_t round)
 {
     uint64_t step = (uint64_t)((double)round * 0.6180339887498949);
@@ -154,7 +171,8 @@ static uint64_t step_of(uint64_t round)
     return step;
 }
 
-/* Weights over their greatest common divisor, and scaled down until a round has less than 2^32 places; a share is never rounded to nothing. */
+/* Weights over their greatest common divisor, and scaled down until a round has less than 2^32
+ * places; a share is never rounded to nothing. */
 static void shares_prepare(struct rule *rule, struct arena *a)
 {
     struct weighted *w = rule->weighted_upstreams.v;
@@ -252,8 +270,11 @@ static enum verdict choose(struct req *r, const struct weighted *w)
     }
     const struct upstream *u = SNAP_FIND(r->snapshot, UPSTREAM, upstream, w->upstream_id);
     if (u == NULL) {
-        LOG_RATE(ERROR, "traffic-split: there is no upstream %.*s, route: %.*s", STR_ARG(w->upstream_id), STR_ARG(r->route ? r->route->o.id : STR("-")));
-        return req_reply(r, 500, arena_cat(r->arena, STR("failed to fetch upstream info by upstream id: "), w->upstream_id));
+        LOG_RATE(ERROR, "traffic-split: there is no upstream %.*s, route: %.*s",
+                 STR_ARG(w->upstream_id), STR_ARG(r->route ? r->route->o.id : STR("-")));
+        return req_reply(r, 500,
+                         arena_cat(r->arena, STR("failed to fetch upstream info by upstream id: "),
+                                   w->upstream_id));
     }
     r->up.conf = &u->c;
     return NEXT;

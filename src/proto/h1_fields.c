@@ -176,10 +176,11 @@ static enum h1_error read_upgrade(const struct headers *h, bool *usable)
 static enum h1_error read_connection(struct h1_head *head, unsigned max_options, bool *upgrade)
 {
     bool close = false, keep_alive = false;
-    unsigned options = 0;
+    unsigned options = 0, known = 0;
 
     if (!headers_may_have(&head->headers, H_CONNECTION)) {
         head->keepalive = head->minor > 0;
+        head->headers.options_only = true;
         return H1_OK;
     }
 
@@ -195,12 +196,18 @@ static enum h1_error read_connection(struct h1_head *head, unsigned max_options,
             if (++options > max_options) {
                 return H1_TOO_MANY_FIELDS;
             }
-            close |= str_ieq(option, STR("close"));
-            keep_alive |= str_ieq(option, STR("keep-alive"));
-            *upgrade |= str_ieq(option, STR("upgrade"));
+            const bool is_close = str_ieq(option, STR("close"));
+            const bool is_keep_alive = str_ieq(option, STR("keep-alive"));
+            const bool is_upgrade = str_ieq(option, STR("upgrade"));
+
+            close |= is_close;
+            keep_alive |= is_keep_alive;
+            *upgrade |= is_upgrade;
+            known += is_close || is_keep_alive || is_upgrade;
         }
     }
     head->keepalive = !close && (head->minor > 0 || keep_alive);
+    head->headers.options_only = known == options;
     return H1_OK;
 }
 
@@ -241,6 +248,6 @@ bool h1_is_hop_by_hop(const struct headers *h, const struct header *f)
     case H_HOST:
         return false;
     default:
-        return headers_has_token(h, H_CONNECTION, f->name);
+        return !h->options_only && headers_has_token(h, H_CONNECTION, f->name);
     }
 }

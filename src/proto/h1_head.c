@@ -263,28 +263,40 @@ static int on_end(struct h1_parser *p)
  * the work of S_NAME to S_VALUE_LF in one go. Anything else is left to these states, which find out
  * what it is.
  */
-static int on_whole_line(struct h1_parser *p, const char *b, size_t end)
+static int on_whole_lines(struct h1_parser *p, const char *b, size_t end)
 {
-    const size_t name = p->scanned, name_n = h1_scan_token(b + name, end - name);
-    size_t from = name + name_n + 1;
+    struct headers *h = &p->head.headers;
 
-    if (name_n == 0 || from >= end || b[from - 1] != ':' ||
-        p->head.headers.n == p->limits->fields) {
-        return go(p, S_NAME);
-    }
-    while (from < end && (b[from] == ' ' || b[from] == '\t')) {
-        from++;
-    }
-    const size_t to = from + h1_scan_value(b + from, end - from);
+    for (bool is_first = true;; is_first = false) {
+        const size_t name = p->scanned, name_n = h1_scan_token(b + name, end - name);
+        size_t from = name + name_n + 1;
 
-    if (to + 1 >= end || b[to] != '\r' || b[to + 1] != '\n') {
-        return go(p, S_NAME);
-    }
-    headers_add(&p->head.headers, str_of(b + name, name_n), str_trim(str_of(b + from, to - from)));
-    p->scanned = p->pos = p->line = to + 2;
-    const enum h1_error e = h1_read_field(&p->head, p->is_response);
+        if (name_n == 0 && !is_first) {
+            return GO_ON; /* to on_field(): the end, or what may not begin a line */
+        }
+        if (name_n == 0 || from >= end || b[from - 1] != ':' || h->n == p->limits->fields) {
+            return go(p, S_NAME);
+        }
+        from += b[from] == ' ';
+        while (from < end && (b[from] == ' ' || b[from] == '\t')) {
+            from++;
+        }
+        size_t to = from + h1_scan_value(b + from, end - from);
 
-    return e == H1_OK ? GO_ON : fail(p, e);
+        if (to + 1 >= end || b[to] != '\r' || b[to + 1] != '\n') {
+            return go(p, S_NAME);
+        }
+        p->scanned = p->pos = p->line = to + 2;
+        while (to > from && (b[to - 1] == ' ' || b[to - 1] == '\t')) {
+            to--;
+        }
+        headers_add(h, str_of(b + name, name_n), str_of(b + from, to - from));
+        const enum h1_error e = h1_read_field(&p->head, p->is_response);
+
+        if (e != H1_OK) {
+            return fail(p, e);
+        }
+    }
 }
 
 static int on_field(struct h1_parser *p, const char *b, size_t end)
@@ -300,7 +312,7 @@ static int on_field(struct h1_parser *p, const char *b, size_t end)
     if (c == ' ' || c == '\t') {
         return fail(p, H1_OBS_FOLD);
     }
-    return on_whole_line(p, b, end);
+    return on_whole_lines(p, b, end);
 }
 
 static int on_name(struct h1_parser *p, const char *b, size_t end)

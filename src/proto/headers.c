@@ -114,16 +114,28 @@ static uint64_t load8(const char *p)
     return x;
 }
 
-/* Is p[0..n) in any case the lower-case name? */
+static uint64_t load4(const char *p)
+{
+    uint32_t x;
+
+    memcpy(&x, p, sizeof(x));
+    return x;
+}
+
+/* Is p[0..n) in any case the lower-case name? Words that overlap make one comparison of the rest. */
 static bool name_is(const char *p, const char *name, size_t n)
 {
     if (n >= 8) {
-        for (size_t i = 0; i + 8 <= n; i += 8) {
+        for (size_t i = 0; i + 8 < n; i += 8) {
             if (fold8(load8(p + i)) != load8(name + i)) {
                 return false;
             }
         }
         return fold8(load8(p + n - 8)) == load8(name + n - 8);
+    }
+    if (n >= 4) {
+        return fold8(load4(p) | load4(p + n - 4) << 32) ==
+               (load4(name) | load4(name + n - 4) << 32);
     }
     for (size_t i = 0; i < n; i++) {
         if (ascii_lower(p[i]) != name[i]) {

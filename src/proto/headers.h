@@ -53,6 +53,7 @@ struct header {
 struct headers {
     struct header *v;
     unsigned n, cap;
+    bool options_only; /* of a parsed message: Connection lists no fields, only options */
     uint64_t present; /* bit of each id that was ever added: what is not there is not looked for */
     struct arena *arena; /* where v and added text live */
 };

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 struct pool_node {
@@ -224,6 +225,10 @@ int await_upconn(const struct addr *addr, bool fresh, int64_t connect_deadline, 
     if (!c) {
         c = conn_new(node ? node : node_new(addr, hash));
         int rc = await_connect(&c->io, addr, connect_deadline);
+        if ((rc == -EMFILE || rc == -ENFILE) && pool.n_idle > 0) {
+            pool_drain();
+            rc = await_connect(&c->io, addr, connect_deadline);
+        }
         if (rc < 0) {
             upconn_close(c);
             return rc;

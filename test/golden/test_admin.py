@@ -33,6 +33,9 @@ DIFFERENCES = {
     "x-null-plugins": (400, "the reference crashes on plugins: null"),
     "x-dup-keys": (400, "a JSON object with the same key twice means different things to different readers"),
     "route-plugin-missing-field": (400, "two rules are broken; which one is named is not significant"),
+    "x-encrypted-plugin-conf": (400, "limit-count's redis policies are not in this build: refused, never stored and ignored"),
+    "x-encrypted-plugin-conf-get": (404, "the object of x-encrypted-plugin-conf was refused"),
+    "x-encrypted-secret-ref": (400, "limit-count's redis policies are not in this build: refused, never stored and ignored"),
     "up-tls-short": (400, "two rules are broken; which one is named is not significant"),
 }
 

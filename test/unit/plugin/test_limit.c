@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The counters of rate limits: windows, the leaky bucket, what is in flight, full buckets, and threads that count at once. */
+/* The counters of rate limits: windows, the leaky bucket, what is in flight, full buckets, and
+ * threads that count at once. */
 #include "plugin/limit.h"
 
 #include "t.h"
@@ -88,10 +89,16 @@ static void a_leaky_bucket_says_how_long_to_wait(void)
     static const struct {
         int64_t at, wait;
     } events[] = {
-        {0, 0}, {0, S / 2}, {0, S}, {0, -1}, {S / 2, S}, {S / 2, -1},
+        {0, 0},
+        {0, S / 2},
+        {0, S},
+        {0, -1},
+        {S / 2, S},
+        {S / 2, -1},
         /* A clock that lags drains nothing. */
         {S / 4, -1},
-        {10 * S, 0}, {10 * S + S / 4, S / 4},
+        {10 * S, 0},
+        {10 * S + S / 4, S / 4},
     };
     struct limit_table *t = table();
     const struct limit_key k = limit_key(1, STR("k"));
@@ -111,7 +118,8 @@ static void huge_numbers_do_not_overflow(void)
     CHECK(q.ok && q.remaining == INT64_MAX - 1 && q.reset_us > 0);
     q = limit_fixed(t, limit_key(1, STR("a")), INT64_MAX, INT64_MAX, INT64_MAX, 7 * S);
     CHECK(!q.ok);
-    q = limit_sliding(t, limit_key(1, STR("b")), INT64_C(1) << 53, INT64_C(1000000000000) * S, 1, 7 * S);
+    q = limit_sliding(t, limit_key(1, STR("b")), INT64_C(1) << 53, INT64_C(1000000000000) * S, 1,
+                      7 * S);
     CHECK(q.ok && q.reset_us > 0);
     CHECK(limit_leaky(t, limit_key(1, STR("c")), 1e-300, 1e300, 7 * S) == 0);
     CHECK(limit_leaky(t, limit_key(1, STR("c")), 1e-300, 1e300, 7 * S) > 0);
@@ -238,12 +246,19 @@ static void counts_are_exact_across_threads(void)
         }
         CHECK_ROW(k, fixed == 5000);
         CHECK_ROW(k, sliding == 5000);
-        CHECK(limit_enter(t, limit_key(4, k == 0 ? STR("a") : k == 1 ? STR("b") : STR("c")), 1) == 1);
+        CHECK(limit_enter(t,
+                          limit_key(4, k == 0   ? STR("a")
+                                       : k == 1 ? STR("b")
+                                                : STR("c")),
+                          1) == 1);
     }
     CHECK(leaky == 701);
     limit_table_free(t);
 }
 
-TESTS(T(a_fixed_window_begins_with_its_first_event), T(a_sliding_window_counts_what_reaches_out_of_the_last_one), T(a_leaky_bucket_says_how_long_to_wait),
-      T(huge_numbers_do_not_overflow), T(owners_and_texts_have_counters_of_their_own), T(what_is_in_flight_is_bounded_and_comes_back),
-      T(a_full_bucket_gives_up_what_expires_first), T(what_is_in_flight_is_never_given_up), T(counts_are_exact_across_threads))
+TESTS(T(a_fixed_window_begins_with_its_first_event),
+      T(a_sliding_window_counts_what_reaches_out_of_the_last_one),
+      T(a_leaky_bucket_says_how_long_to_wait), T(huge_numbers_do_not_overflow),
+      T(owners_and_texts_have_counters_of_their_own),
+      T(what_is_in_flight_is_bounded_and_comes_back), T(a_full_bucket_gives_up_what_expires_first),
+      T(what_is_in_flight_is_never_given_up), T(counts_are_exact_across_threads))
