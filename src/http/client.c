@@ -23,25 +23,6 @@ static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadl
     return rc;
 }
 
-static int body_iov(const struct exchange *x, struct iovec *iov, char size_line[18], struct str body, bool last)
-{
-    int n = 0;
-    if (!x->chunked_request) {
-        if (body.n) {
-            iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
-        }
-        return n;
-    }
-    if (body.n) {
-        iov[n++] = (struct iovec){size_line, h1_chunk_head(size_line, body.n)};
-        iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
-        iov[n++] = last ? (struct iovec){(void *)"\r\n0\r\n\r\n", 7} : (struct iovec){(void *)"\r\n", 2};
-    } else if (last) {
-        iov[n++] = (struct iovec){(void *)"0\r\n\r\n", 5};
-    }
-    return n;
-}
-
 int client_await_request(struct exchange *x, struct str method, struct str target, struct headers *headers, int64_t body_length, struct str body, bool last, int64_t deadline)
 {
     if (body_length >= 0) {
@@ -58,14 +39,14 @@ int client_await_request(struct exchange *x, struct str method, struct str targe
     struct iovec iov[4] = {{head, n}};
     char size_line[18];
     x->request_done = last;
-    return await_iov(x, iov, 1 + body_iov(x, iov + 1, size_line, body, last), deadline);
+    return await_iov(x, iov, 1 + h1_body_iov(x->chunked_request, iov + 1, size_line, body, last), deadline);
 }
 
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline)
 {
     struct iovec iov[3];
     char size_line[18];
-    int rc = await_iov(x, iov, body_iov(x, iov, size_line, body, last), deadline);
+    int rc = await_iov(x, iov, h1_body_iov(x->chunked_request, iov, size_line, body, last), deadline);
     x->request_done = last && rc == 0;
     return rc;
 }
@@ -174,19 +155,38 @@ bool client_has_run(const struct exchange *x)
 
 void client_own_runs(struct exchange *x)
 {
-    x->own_runs = true;
+    x->own_runs = x->kept = true;
     x->body.ahead = arena_str(x->arena, x->body.ahead);
+}
+
+static char *room(struct exchange *x)
+{
+    if (x->room == NULL) {
+        x->room = arena_bytes(x->arena, LEND_BYTES);
+    }
+    return x->room;
+}
+
+/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile; what is lent does not. */
+static void keep_chunks(struct exchange *x)
+{
+    struct str *ahead = &x->body.ahead;
+    if (x->body.framing != H1_CHUNKED || ahead->n == 0 || x->kept) {
+        return;
+    }
+    char *p = ahead->n <= SMALL_REST ? x->rest : room(x);
+    memcpy(p, ahead->p, ahead->n);
+    ahead->p = p;
+    x->kept = true;
 }
 
 static int await_body_bytes(struct exchange *x, int64_t deadline)
 {
+    x->kept = x->own_runs;
     if (!x->own_runs) {
         return await_read(x->io, &x->body.ahead, deadline);
     }
-    if (x->room == NULL) {
-        x->room = arena_bytes(x->arena, LEND_BYTES);
-    }
-    int n = await_read_into(x->io, x->room, LEND_BYTES, deadline);
+    int n = await_read_into(x->io, room(x), LEND_BYTES, deadline);
     x->body.ahead = str_of(x->room, n > 0 ? (size_t)n : 0);
     return n;
 }
@@ -208,6 +208,7 @@ int client_await_body(struct exchange *x, struct str *run, int64_t deadline)
         }
         switch (rc) {
         case BODY_RUN:
+            keep_chunks(x);
             return 1;
         case BODY_END:
             return 0;

@@ -9,6 +9,8 @@
 #include "event/await.h"
 #include "http/h1_body.h"
 
+#define SMALL_REST 32
+
 struct exchange {
     struct io *io;
     struct arena *arena;
@@ -24,7 +26,9 @@ struct exchange {
     int64_t moved_ms;            /* when bytes last went out or came in */
     uint64_t sent, received;     /* bytes on the wire */
     bool own_runs;               /* the body is read to room, else it is lent */
-    char *room;
+    bool kept;                   /* body.ahead is not lent */
+    char *room;                  /* LEND_BYTES in the arena, when it was needed */
+    char rest[SMALL_REST];       /* what is behind the last chunk of a read is mostly an end of chunk or of body */
 };
 
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method);

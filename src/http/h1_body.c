@@ -84,3 +84,26 @@ enum h1_body_result h1_body_eof(struct h1_body *b)
     b->error = H1_TRUNCATED;
     return BODY_ERROR;
 }
+
+static struct iovec piece(const char *p, size_t n)
+{
+    return (struct iovec){(void *)(uintptr_t)p, n};
+}
+
+int h1_body_iov(bool chunked, struct iovec *iov, char size_line[18], struct str body, bool last)
+{
+    int n = 0;
+
+    if (chunked && body.n > 0) {
+        iov[n++] = piece(size_line, h1_chunk_head(size_line, body.n));
+    }
+    if (body.n > 0) {
+        iov[n++] = piece(body.p, body.n);
+    }
+    if (chunked && body.n > 0) {
+        iov[n++] = last ? piece("\r\n0\r\n\r\n", 7) : piece("\r\n", 2);
+    } else if (chunked && last) {
+        iov[n++] = piece("0\r\n\r\n", 5);
+    }
+    return n;
+}

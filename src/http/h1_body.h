@@ -6,6 +6,8 @@
  */
 #include "proto/h1.h"
 
+#include <sys/uio.h>
+
 struct h1_body {
     enum h1_framing framing;
     uint64_t left;              /* H1_LENGTH: payload bytes still to come */
@@ -28,3 +30,8 @@ void h1_body_init(struct h1_body *b, const struct h1_head *head, struct str ahea
 enum h1_body_result h1_body_next(struct h1_body *b, struct str *run);
 /* The stream ended: BODY_END when that is how this body ends, else BODY_ERROR. */
 enum h1_body_result h1_body_eof(struct h1_body *b);
+/*
+ * The way out: a run of body as pieces for one write, raw or as a chunk; the last one ends a chunked
+ * body. At most three pieces; size_line must live until they are written.
+ */
+int h1_body_iov(bool chunked, struct iovec *iov, char size_line[18], struct str body, bool last);

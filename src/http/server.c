@@ -372,8 +372,8 @@ static int await_more_body(struct h1_req *q)
     int n = await_body_bytes(q, body_deadline(q));
     q->waited_ms += now_ms() - before;
     q->window_bytes += n > 0 ? (size_t)n : 0;
-    if (q->waited_ms > GRACE_MS && n > 0) {
-        q->waited_ms = 0; /* a new window, so that a burst does not buy an hour of trickling */
+    if (q->waited_ms > GRACE_MS && q->window_bytes * 1000 >= (uint64_t)q->waited_ms * q->c->server->settings->weir.min_body_rate) {
+        q->waited_ms = 0; /* fast enough: a new window, so that a burst does not buy an hour of trickling */
         q->window_bytes = 0;
     }
     return n;
@@ -499,6 +499,10 @@ static int send_iov(struct h1_req *q, struct iovec *iov, int n)
         total += iov[i].iov_len;
     }
     int rc = n == 0 ? 0 : await_write(&q->c->io, iov, n, deadline_in(q->c->server->settings->send_timeout_ms));
+    if (rc == -ETIMEDOUT) {
+        /* What the client did not take goes at once, or the kernel would keep it for minutes. */
+        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    }
     if (rc < 0) {
         q->close = true;
         r->client_gone = rc != -ETIMEDOUT;
@@ -508,28 +512,15 @@ static int send_iov(struct h1_req *q, struct iovec *iov, int n)
     return 0;
 }
 
-/* The body part of a write: raw, or as a chunk; the last one ends a chunked body. */
-static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], struct str body, bool last)
+/* The body part of a write; nothing where the answer has none. */
+static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], struct str body,
+                    bool last)
 {
-    int n = 0;
     if (has_no_body(&q->r)) {
         return 0;
     }
     q->r.resp.body_bytes_sent += body.n;
-    if (!q->chunked_out) {
-        if (body.n) {
-            iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
-        }
-        return n;
-    }
-    if (body.n) {
-        iov[n++] = (struct iovec){size_line, h1_chunk_head(size_line, body.n)};
-        iov[n++] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
-        iov[n++] = last ? (struct iovec){(void *)"\r\n0\r\n\r\n", 7} : (struct iovec){(void *)"\r\n", 2};
-    } else if (last) {
-        iov[n++] = (struct iovec){(void *)"0\r\n\r\n", 5};
-    }
-    return n;
+    return h1_body_iov(q->chunked_out, iov, size_line, body, last);
 }
 
 /* The last chunk with trailers, when there are some. */

@@ -302,7 +302,8 @@ static void on_signals(struct io *io)
     io_watch(io, on_signals);
 }
 
-static void watch_signals(void)
+/* Read from a descriptor, so they are blocked everywhere. */
+static sigset_t our_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -310,6 +311,12 @@ static void watch_signals(void)
     sigaddset(&set, SIGQUIT);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    return set;
+}
+
+static void watch_signals(void)
+{
+    sigset_t set = our_signals();
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     ASSERT(fd >= 0);
     int rc = io_open(&signals, fd);
@@ -395,12 +402,7 @@ static void raise_descriptor_limit(void)
 
 static void block_signals(void)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGQUIT);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    sigset_t set = our_signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }

@@ -241,11 +241,9 @@ static bool is_packed(const struct req *r)
 static void begin_filters(struct req *r, const struct response_rewrite_conf *c, struct rewriting *w)
 {
     if (is_packed(r)) {
-        LOG_RATE(
-            ERROR,
-            "response-rewrite: filters leave a %.*s body alone, route: %.*s",
-            STR_ARG(headers_get(&r->resp.headers, H_CONTENT_ENCODING)),
-            STR_ARG(r->route ? r->route->o.id : STR("-")));
+        LOG_RATE(ERROR, "response-rewrite: filters leave a %.*s body alone, route: %.*s",
+                 STR_ARG(headers_get(&r->resp.headers, H_CONTENT_ENCODING)),
+                 STR_ARG(r->route ? r->route->o.id : STR("-")));
         return;
     }
     const uint64_t max = (uint64_t)c->max_resp_body_size;
@@ -306,10 +304,8 @@ static void response_rewrite_header_filter(struct req *r, const void *conf)
 static struct str filters_failed(struct req *r, const struct filter *f)
 {
     LOG_RATE(
-        ERROR,
-        "response-rewrite: regex \"%.*s\" failed, answering 500, route: %.*s, path: %.*s",
-        STR_ARG(f->regex), STR_ARG(r->route ? r->route->o.id : STR("-")), STR_ARG(r->method),
-        STR_ARG(r->target));
+        ERROR, "response-rewrite: regex \"%.*s\" failed, answering 500, route: %.*s, path: %.*s",
+        STR_ARG(f->regex), STR_ARG(r->route ? r->route->o.id : STR("-")), STR_ARG(r->raw_path));
     r->resp.status = 500;
     r->resp.reason = STR_NONE;
     headers_set_id(&r->resp.headers, H_CONTENT_TYPE, STR("text/html; charset=utf-8"));

@@ -23,10 +23,10 @@ def hello(c):
 # ---- heads ----
 
 @pytest.mark.parametrize("name,head,status", [
-    ("a target at the limit", get("/" + "a" * (16384 - len("GET / HTTP/1.1"))), 200),
+    ("a target at the limit", get("/" + "a" * (16384 - len("GET / HTTP/1.1\r\n"))), 200),
     ("a target above it", get("/" + "a" * 16384), 414),
     ("an endless target", b"GET /" + b"a" * 200000, 414),
-    ("a field at the limit", get("/", "X: " + "a" * (16384 - 3)), 200),
+    ("a field at the limit", get("/", "X: " + "a" * (16384 - len("X: \r\n"))), 200),
     ("a field above it", get("/", "X: " + "a" * 16384), 431),
     ("an endless field", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 200000, 431),
     ("an endless name", b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x" * 200000, 431),
@@ -236,10 +236,11 @@ def test_minimum_rates_of_clients_and_the_patience_with_upstreams(weir, script, 
         start = time.monotonic()
         n = 0
         while time.monotonic() - start < limit:
-            n += len(c.sock.recv(step))
-            threading.Event().wait(0.2)
-            if not tcp_is_open(c.sock):
+            try:
+                n += len(c.sock.recv(step))
+            except ConnectionResetError:
                 return "cut"
+            threading.Event().wait(0.2)
         return "open"
 
     def patience():
@@ -262,10 +263,6 @@ def test_minimum_rates_of_clients_and_the_patience_with_upstreams(weir, script, 
     assert results["read 100 B/s"][1] == "cut" and 4.5 < results["read 100 B/s"][0] < 7 * SLOW
     assert results["read 20 KB/s"][1] == "open"
     assert results["patience"][1] == b"took it" and slow_upstream_done == [digest(payload(20 * MB))]
-
-
-def tcp_is_open(sock):
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[0] == 1  # TCP_ESTABLISHED
 
 
 def test_ordinary_clients_do_not_notice_slow_ones(weir, script, client):
@@ -305,7 +302,7 @@ def test_ordinary_clients_do_not_notice_slow_ones(weir, script, client):
 def refused(c):
     """Does the gateway close a connection at once?"""
     try:
-        c.send(get("/"))
+        c.send(get("/", "Connection: close"))
         return c.rest() == b""
     except OSError:
         return True
@@ -326,10 +323,10 @@ def test_connections_of_one_source(weir, script, client):
 
 
 def test_connections_of_all(weir, script, client):
-    g = weir({"weir": {"max_connections": 6}, "nginx_config": {"worker_processes": 1}})
+    g = weir({"weir": {"max_connections": 16}, "nginx_config": {"worker_processes": 1}})
     proxy_all(g, script(hello))
-    mine = [client(g) for _ in range(6)]
-    assert [c.ask().status for c in mine] == [200] * 6
+    mine = [client(g) for _ in range(16)]
+    assert [c.ask().status for c in mine] == [200] * 16
     assert refused(client(g))
     assert request(g.admin_port, "/apisix/admin/routes").status == 401
     mine[0].close()
@@ -411,12 +408,11 @@ def test_idle_upstream_connections_give_way_when_descriptors_run_out(weir, scrip
     first, second = script(up), script(up)
     g.put("/routes/1", {"uri": "/hold", "upstream": first.nodes()})
     g.put("/routes/2", {"uri": "/*", "upstream": second.nodes()})
-    for _ in range(1):
-        clients = [client(g) for _ in range(40)]
-        for c in clients:
-            c.send(get("/hold"))
-        held.wait(20)
-        assert [c.reply().status for c in clients] == [200] * 40
+    clients = [client(g) for _ in range(40)]
+    for c in clients:
+        c.send(get("/hold"))
+    held.wait(20)
+    assert [c.reply().status for c in clients] == [200] * 40
     # 40 clients and 40 idle connections now; 40 more would be too many.
     for c in clients:
         c.send(get("/hold2"))

@@ -59,12 +59,16 @@ static void chunks_of_one_read(void *arg)
     struct io up[2], other[2];
     struct exchange x;
     struct str run_;
-    char noise[65536], text[CHUNK_BYTES];
+    static char noise[65536];
+    char text[CHUNK_BYTES];
+    struct headers h;
     memset(noise, '!', sizeof(noise));
     pair(up);
     pair(other);
     fiber_start("stranger", stranger, &other[1]);
     client_init(&x, &up[0], a, &limits, M_GET);
+    headers_init(&h, a, 4);
+    CHECK(client_await_request(&x, STR("GET"), STR("/"), &h, -2, STR(""), true, deadline_in(5000)) == 0);
     static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     put(&up[1], head, sizeof(head) - 1);
     CHECK(client_await_response(&x, NULL, NULL, 5000) == 0);
