@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * admin: the Admin API, exactly admin-api.md, on the control thread. Writes go to the store, then to the live configuration; the answer leaves when every core
- * has the new snapshot, so what a client wrote is in force when it reads the answer.
+ * admin: the Admin API, exactly admin-api.md, on the control thread. Writes go to the store, then
+ * to the live configuration; the answer leaves when every core has the new snapshot, so what a
+ * client wrote is in force when it reads the answer.
  */
 #include "config/snapshot.h"
 #include "http/req.h"
@@ -19,7 +20,9 @@ struct admin_deps {
     int (*reload_plugins)(struct err *e);
 };
 void admin_init(const struct admin_deps *deps);
-/* Read the store and give its content as changes for the first snapshot: one call of apply with all of them (ordered so that what others refer to comes first). On the control thread, after loop_init(). 0 or -1 with e. */
+/* Read the store and give its content as changes for the first snapshot: one call of apply with all
+ * of them (ordered so that what others refer to comes first). On the control thread, after
+ * loop_init(). 0 or -1 with e. */
 int admin_load(int (*apply)(const struct change *changes, size_t n), struct err *e);
 /* Serve one request of the Admin listener: fills r->resp by req_reply and returns; may park. */
 void admin_handle(struct req *r);

@@ -94,8 +94,7 @@ static json_t *change_texts(json_t *v, struct str path, struct arena *a, text_fn
     json_t *child;
 
     if (json_is_array(v)) {
-        json_array_foreach(v, i, child)
-        {
+        json_array_foreach(v, i, child) {
             json_array_set_new(v, i, change_texts(json_incref(child), path, a, fn));
         }
     } else if (path.n > 0 && json_is_object(v)) {
@@ -105,8 +104,7 @@ static json_t *change_texts(json_t *v, struct str path, struct arena *a, text_fn
             json_object_setn_new(v, part.p, part.n, change_texts(json_incref(child), rest, a, fn));
         }
     } else if (json_is_object(v)) {
-        json_object_foreach(v, key, child)
-        {
+        json_object_foreach(v, key, child) {
             json_object_set_new(v, key, change_texts(json_incref(child), path, a, fn));
         }
     } else if (path.n == 0 && json_is_string(v)) {
@@ -155,8 +153,7 @@ static void change_plugins(enum object_kind kind, json_t *value, text_fn *fn)
     if (kind == K_PLUGIN_METADATA) {
         change_conf(plugin_find(json_str(json_get(value, "id"))), CONF_METADATA, value, a, fn);
     }
-    json_object_foreach(json_get(value, "plugins"), name, conf)
-    {
+    json_object_foreach(json_get(value, "plugins"), name, conf) {
         const struct plugin *p = plugin_find(str_c(name));
         bool consumer_conf = is_consumer && p && plugin_schema(p, CONF_CONSUMER);
         change_conf(p, consumer_conf ? CONF_CONSUMER : CONF_PLUGIN, conf, a, fn);

@@ -99,8 +99,7 @@ static bool uri_matches(const struct re *re, const json_t *value)
     if (text_matches(re, json_get(value, "uri"))) {
         return true;
     }
-    json_array_foreach(uris, i, uri)
-    {
+    json_array_foreach(uris, i, uri) {
         if (text_matches(re, uri)) {
             return true;
         }

@@ -7,8 +7,7 @@ void patch_merge(json_t *value, json_t *patch)
     const char *key;
     json_t *v;
 
-    json_object_foreach(patch, key, v)
-    {
+    json_object_foreach(patch, key, v) {
         json_t *old = json_get(value, key);
         if (json_is_null(v)) {
             json_object_del(value, key);

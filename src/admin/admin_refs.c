@@ -71,10 +71,8 @@ static bool splits_traffic_to(const struct object *o, struct str id)
     json_t *rule, *upstream;
     size_t i, k;
 
-    json_array_foreach(rules, i, rule)
-    {
-        json_array_foreach(json_get(rule, "weighted_upstreams"), k, upstream)
-        {
+    json_array_foreach(rules, i, rule) {
+        json_array_foreach(json_get(rule, "weighted_upstreams"), k, upstream) {
             if (names_id(upstream, "upstream_id", id)) {
                 return true;
             }
@@ -152,8 +150,7 @@ static int check_keys(enum object_kind kind, struct str id, const json_t *value,
     const char *name;
     json_t *conf;
 
-    json_object_foreach(json_get(value, "plugins"), name, conf)
-    {
+    json_object_foreach(json_get(value, "plugins"), name, conf) {
         const struct plugin *p = plugin_find(str_c(name));
         if (p && check_key(kind, id, p, conf, e) != 0) {
             return -1;
@@ -173,8 +170,7 @@ static int check_rule(struct str id, const json_t *value, struct err *e)
         if (str_eq(o->id, id)) {
             continue;
         }
-        json_object_foreach(json_get(value, "plugins"), name, conf)
-        {
+        json_object_foreach(json_get(value, "plugins"), name, conf) {
             if (json_get(json_get(o->json, "plugins"), name)) {
                 return err_set(e, "plugin '%s' already exists in global rule with id '%.*s'", name,
                                STR_ARG(o->id));

@@ -34,8 +34,7 @@ static void start_timer(int64_t at_least_ms)
     if (deleting || list_is_empty(&entries)) {
         return;
     }
-    LIST_EACH(l, &entries)
-    {
+    LIST_EACH(l, &entries) {
         int64_t left = CONTAINER_OF(l, struct entry, link)->expires_at * 1000 - now;
         wait = left < wait ? left : wait;
     }
@@ -58,8 +57,7 @@ static void delete_expired(void *arg)
     struct list *l;
     bool failed = false;
 
-    LIST_EACH_SAFE(it, next, &entries)
-    {
+    LIST_EACH_SAFE(it, next, &entries) {
         if (CONTAINER_OF(it, struct entry, link)->expires_at <= now) {
             list_del(it);
             list_add_tail(&over, it);

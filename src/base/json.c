@@ -25,8 +25,7 @@ enum { DEPTH_MAX = 128 };
 #define TOKENS(X)                                                                                  \
     X(OBJ_BEGIN)                                                                                   \
     X(OBJ_END)                                                                                     \
-    X(ARR_BEGIN) X(ARR_END) X(STRING) X(NUMBER) X(BOOLEAN) X(NULL) X(COLON) X(COMMA) X(END)        \
-        X(ERROR)
+    X(ARR_BEGIN) X(ARR_END) X(STRING) X(NUMBER) X(BOOLEAN) X(NULL) X(COLON) X(COMMA) X(END) X(ERROR)
 enum token {
 #define X(name) T_##name,
     TOKENS(X)
@@ -437,8 +436,7 @@ static json_t *make_integers(json_t *v)
     size_t i;
     json_t *child;
 
-    json_array_foreach(v, i, child)
-    {
+    json_array_foreach(v, i, child) {
         json_array_set_new(v, i, make_integers(json_incref(child)));
     }
     for (void *it = json_object_iter(v); it; it = json_object_iter_next(v, it)) {

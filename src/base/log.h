@@ -9,11 +9,17 @@
  */
 #include "base/str.h"
 
-#define LOG_LEVELS(X)                                                                              \
-    X(DEBUG, "debug")                                                                              \
-    X(INFO, "info")                                                                                \
-    X(NOTICE, "notice") X(WARN, "warn") X(ERROR, "error") X(CRIT, "crit") X(ALERT, "alert")        \
-        X(EMERG, "emerg")
+/* clang-format off */
+#define LOG_LEVELS(X) \
+    X(DEBUG, "debug") \
+    X(INFO, "info") \
+    X(NOTICE, "notice") \
+    X(WARN, "warn") \
+    X(ERROR, "error") \
+    X(CRIT, "crit") \
+    X(ALERT, "alert") \
+    X(EMERG, "emerg")
+/* clang-format on */
 enum log_level {
 #define X(id, name) LOG_##id,
     LOG_LEVELS(X)

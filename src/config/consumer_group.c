@@ -11,7 +11,7 @@ static const struct field consumer_group_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type" : "string", "minLength" : 1, "maxLength" : 256}),
+    F_ONLY("name", .raw = JSON({"type": "string", "minLength": 1, "maxLength": 256}),
            .doc = "For people."),
     F_JSON(struct consumer_group_json, plugins, .required = true, .raw = PLUGINS_SCHEMA,
            .doc = "Plugins by name."),

@@ -11,9 +11,9 @@ static const struct field credential_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type" : "string", "minLength" : 1, "maxLength" : 256}),
+    F_ONLY("name", .raw = JSON({"type": "string", "minLength": 1, "maxLength": 256}),
            .doc = "For people."),
-    F_JSON(struct credential_json, plugins, .raw = JSON({"type" : "object", "maxProperties" : 1}),
+    F_JSON(struct credential_json, plugins, .raw = JSON({"type": "object", "maxProperties": 1}),
            .doc = "One auth plugin with what it needs to know."),
     F_END,
 };
@@ -37,8 +37,7 @@ static int check_all_auth(const json_t *plugins, struct err *e)
     const char *name;
     json_t *conf;
 
-    json_object_foreach((json_t *)plugins, name, conf)
-    {
+    json_object_foreach((json_t *)plugins, name, conf) {
         if (!config_hooks.plugin_is_auth(config_hooks.plugin_find(str_c(name)))) {
             return err_set(e, "only supports auth type plugins in consumer credential");
         }

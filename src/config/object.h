@@ -3,21 +3,25 @@
 /*
  * object: the resources of the Admin API as checked, immutable C values.
  *
- * Made on the control thread from JSON (object_new), never changed afterwards, read by any core through the snapshot that holds it. Counted: refs is
- * touched on the control thread only. Text, arrays and compiled things live in the object's own arena and JSON.
+ * Made on the control thread from JSON (object_new), never changed afterwards, read by any core
+ * through the snapshot that holds it. Counted: refs is touched on the control thread only. Text,
+ * arrays and compiled things live in the object's own arena and JSON.
  */
 #include "base/ip.h"
 #include "schema/expr.h"
 #include "schema/field.h"
 
+/* clang-format off */
 /* plural (path), word in messages */
-#define OBJECT_KINDS(X)                                                                            \
-    X(ROUTE, "routes", "route") X(SERVICE, "services", "service")                                  \
-    X(UPSTREAM, "upstreams", "upstream") X(CONSUMER, "consumers", "consumer")                      \
-    X(CREDENTIAL, "credentials", "credential") /* id: "user/credentials/id" */                     \
-    X(CONSUMER_GROUP, "consumer_groups", "consumer group")                                         \
-    X(GLOBAL_RULE, "global_rules", "global rule")                                                  \
-    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")                                            \
+#define OBJECT_KINDS(X) \
+    X(ROUTE, "routes", "route") \
+    X(SERVICE, "services", "service") \
+    X(UPSTREAM, "upstreams", "upstream") \
+    X(CONSUMER, "consumers", "consumer") \
+    X(CREDENTIAL, "credentials", "credential") /* id: "user/credentials/id" */ \
+    X(CONSUMER_GROUP, "consumer_groups", "consumer group") \
+    X(GLOBAL_RULE, "global_rules", "global rule") \
+    X(PLUGIN_CONFIG, "plugin_configs", "plugin config") \
     X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata")
 enum object_kind {
 #define X(id, plural, word) K_##id,
@@ -25,6 +29,7 @@ enum object_kind {
 #undef X
     K_COUNT
 };
+/* clang-format on */
 
 struct plugin; /* plugin/plugin.h */
 struct hosts;  /* config/hosts.h */
@@ -33,8 +38,10 @@ struct hosts;  /* config/hosts.h */
 struct plugin_meta {
     bool disable;
     struct opt_int priority;
-    struct expr *filter;          /* NULL: always */
-    struct str error_response;    /* text to send instead of the plugin's own body on >= 400; STR_NONE: none. Objects as JSON text + "\n" */
+    struct expr *filter; /* NULL: always */
+    /* text to send instead of the plugin's own body on >= 400; STR_NONE: none. Objects as JSON text
+     * + "\n" */
+    struct str error_response;
 };
 /* One plugin switched on somewhere, with its compiled configuration. */
 struct plugin_use {
@@ -52,10 +59,10 @@ struct plugin_set {
 struct object {
     unsigned refs;
     enum object_kind kind;
-    uint64_t serial;         /* unique in this process: caches key on it */
+    uint64_t serial; /* unique in this process: caches key on it */
     struct str id;
     int64_t created_index, modified_index;
-    json_t *json;            /* the stored value; defaults filled, secrets in clear */
+    json_t *json; /* the stored value; defaults filled, secrets in clear */
     struct arena *arena;
 };
 
@@ -64,38 +71,41 @@ struct timeouts {
 };
 
 struct upstream_node {
-    struct str host;         /* without brackets */
+    struct str host; /* without brackets */
     uint16_t port;
     uint32_t weight;
     int32_t priority;
     bool is_ip, is_v6;
-    struct ip ip;            /* when is_ip */
-    struct str host_header;  /* host[:port] for pass_host node; the port left out when it is the scheme's default */
+    struct ip ip; /* when is_ip */
+    /* host[:port] for pass_host node; the port left out when it is the scheme's default */
+    struct str host_header;
 };
 enum pass_host { PASS_HOST_PASS, PASS_HOST_NODE, PASS_HOST_REWRITE };
 enum hash_on { HASH_VARS, HASH_HEADER, HASH_COOKIE, HASH_CONSUMER, HASH_VARS_COMBINATIONS };
 
-/* An upstream, alone or inline. Inline ones have kind K_UPSTREAM, an id of their owner's key, and are owned by it. */
+/* An upstream, alone or inline. Inline ones have kind K_UPSTREAM, an id of their owner's key, and
+ * are owned by it. */
 struct upstream_conf {
     uint64_t serial;
-    struct str type;         /* roundrobin, chash; another text is stored and fails at request time */
-    struct str scheme;       /* http, https ... */
+    /* roundrobin, chash; another text is stored and fails at request time */
+    struct str type;
+    struct str scheme; /* http, https ... */
     bool tls;
     const struct upstream_node *nodes;
     unsigned n_nodes;
     bool has_domain;
-    struct opt_int retries;  /* absent: nodes - 1 */
+    struct opt_int retries;   /* absent: nodes - 1 */
     int64_t retry_timeout_ms; /* 0: none */
     bool has_timeout;
     struct timeouts timeout;
     enum pass_host pass_host;
     struct str upstream_host;
     enum hash_on hash_on;
-    struct var hash_var;     /* HASH_VARS, HASH_COOKIE (cookie_x), HASH_HEADER (http_x) */
-    struct tmpl *hash_tmpl;  /* HASH_VARS_COMBINATIONS */
-    bool has_pool;           /* keepalive_pool given */
+    struct var hash_var;    /* HASH_VARS, HASH_COOKIE (cookie_x), HASH_HEADER (http_x) */
+    struct tmpl *hash_tmpl; /* HASH_VARS_COMBINATIONS */
+    bool has_pool;          /* keepalive_pool given */
     int64_t pool_size, pool_idle_ms, pool_requests;
-    bool needs_discovery;    /* service_name + discovery_type: no nodes here */
+    bool needs_discovery; /* service_name + discovery_type: no nodes here */
     struct str id, name;
 };
 
@@ -107,7 +117,9 @@ struct upstream {
 struct service {
     struct object o;
     struct str name;
-    const struct str *hosts; /* lower case; the memory is shared with the service's next version while the hosts stay the same */
+    /* lower case; the memory is shared with the service's next version while the hosts stay the
+     * same */
+    const struct str *hosts;
     unsigned n_hosts;
     struct hosts *hosts_owner;
     struct plugin_set plugins;
@@ -119,16 +131,16 @@ struct service {
 struct route {
     struct object o;
     struct str name;
-    const struct str *uris;  /* uri or uris */
+    const struct str *uris; /* uri or uris */
     unsigned n_uris;
     const struct str *hosts; /* host or hosts, lower case; none: the service's count */
     unsigned n_hosts;
-    uint32_t methods;        /* bit 1 << enum http_method; 0: all */
+    uint32_t methods; /* bit 1 << enum http_method; 0: all */
     const struct cidr *remote_addrs;
     unsigned n_remote_addrs;
     struct expr *vars;
     int64_t priority;
-    bool enabled;            /* status 1 */
+    bool enabled; /* status 1 */
     struct plugin_set plugins;
     struct str plugin_config_id, service_id, upstream_id; /* STR_NONE when absent */
     const struct upstream_conf *upstream;
@@ -137,11 +149,12 @@ struct route {
     struct opt_bool enable_websocket;
 };
 
-/* An auth plugin switched on in a consumer or a credential: what the snapshot makes an identity of. */
+/* An auth plugin switched on in a consumer or a credential: what the snapshot makes an identity of.
+ */
 struct auth_use {
     const struct plugin *plugin;
-    struct str key;          /* "key-auth/" + the value that identifies */
-    const void *conf;        /* compiled consumer_fields */
+    struct str key;   /* "key-auth/" + the value that identifies */
+    const void *conf; /* compiled consumer_fields */
 };
 struct consumer {
     struct object o;

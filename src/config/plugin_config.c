@@ -11,7 +11,7 @@ static const struct field plugin_config_fields[] = {
     FIELD_TIMES,
     FIELD_DESC,
     FIELD_LABELS,
-    F_ONLY("name", .raw = JSON({"type" : "string"}), .doc = "For people."),
+    F_ONLY("name", .raw = JSON({"type": "string"}), .doc = "For people."),
     F_JSON(struct plugin_config_json, plugins, .required = true, .raw = PLUGINS_SCHEMA,
            .doc = "Plugins by name."),
     F_END,

@@ -96,8 +96,7 @@ int plugins_check(json_t *plugins, enum plugins_of of, struct err *e)
     json_t *conf;
     void *next;
 
-    json_object_foreach_safe(plugins, next, name, conf)
-    {
+    json_object_foreach_safe(plugins, next, name, conf) {
         /* Lua does not tell [] from {}. */
         if (json_is_array(conf) && json_array_size(conf) == 0) {
             json_object_set_new(plugins, name, json_object());
@@ -177,8 +176,7 @@ int plugins_build(struct arena *a, const json_t *plugins, enum plugins_of of,
         return 0;
     }
     v = ARENA_ARRAY(a, struct plugin_use, json_object_size(plugins));
-    json_object_foreach((json_t *)plugins, name, conf)
-    {
+    json_object_foreach((json_t *)plugins, name, conf) {
         const struct plugin *p = config_hooks.plugin_find(str_c(name));
 
         if (use_of(p, of) == CONF_CONSUMER) {
@@ -238,8 +236,7 @@ int auths_build(struct arena *a, struct str owner, const json_t *plugins,
 
     *n = 0;
     *out = v;
-    json_object_foreach((json_t *)plugins, name, member)
-    {
+    json_object_foreach((json_t *)plugins, name, member) {
         const struct plugin *p = config_hooks.plugin_find(str_c(name));
         const json_t *conf = member;
         struct auth_use *u = &v[*n];

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * pmap: a persistent map from text to pointer (hash trie, 16-way, path copying). An update returns a new root that shares all untouched nodes with
- * the old one; NULL is the empty map. Node counts are touched on the control thread only; any number of threads may read a root that is held.
+ * pmap: a persistent map from text to pointer (hash trie, 16-way, path copying). An update returns
+ * a new root that shares all untouched nodes with the old one; NULL is the empty map. Node counts
+ * are touched on the control thread only; any number of threads may read a root that is held.
  *
- * Keys are not copied: they must live as long as their value. hold/drop run on values as nodes share and let go of them.
+ * Keys are not copied: they must live as long as their value. hold/drop run on values as nodes
+ * share and let go of them.
  */
 #include "base/str.h"
 

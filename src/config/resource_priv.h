@@ -44,7 +44,7 @@ extern const struct resource_type route_type, service_type, upstream_type, consu
     }})
 /* clang-format on */
 
-#define PLUGINS_SCHEMA JSON({"type" : "object"})
+#define PLUGINS_SCHEMA JSON({"type": "object"})
 #define HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
 
 /* The fields that nearly all kinds have and no struct needs. */
@@ -54,12 +54,12 @@ extern const struct resource_type route_type, service_type, upstream_type, consu
     F_ONLY("id", .required = true, .raw = ID_SCHEMA,                                               \
            .doc = "Identifier; taken from the path when left out.")
 #define FIELD_TIMES                                                                                \
-    F_ONLY("create_time", .raw = JSON({"type" : "integer"}),                                       \
+    F_ONLY("create_time", .raw = JSON({"type": "integer"}),                                        \
            .doc = "Unix seconds; kept by the gateway."),                                           \
-        F_ONLY("update_time", .raw = JSON({"type" : "integer"}),                                   \
+        F_ONLY("update_time", .raw = JSON({"type": "integer"}),                                    \
                .doc = "Unix seconds; kept by the gateway.")
 #define FIELD_DESC                                                                                 \
-    F_ONLY("desc", .raw = JSON({"type" : "string", "maxLength" : 256}), .doc = "For people.")
+    F_ONLY("desc", .raw = JSON({"type": "string", "maxLength": 256}), .doc = "For people.")
 #define FIELD_LABELS                                                                               \
     F_ONLY("labels", .raw = LABELS_SCHEMA, .doc = "Names and values to find objects by.")
 

@@ -63,14 +63,12 @@ static bool has_refs(const json_t *v)
     if (json_is_string(v)) {
         return is_env(json_str(v)) || is_manager(json_str(v));
     }
-    json_object_foreach((json_t *)v, key, member)
-    {
+    json_object_foreach((json_t *)v, key, member) {
         if (has_refs(member)) {
             return true;
         }
     }
-    json_array_foreach(v, i, member)
-    {
+    json_array_foreach(v, i, member) {
         if (has_refs(member)) {
             return true;
         }
@@ -97,12 +95,10 @@ static void resolve(struct arena *a, json_t *v, bool *unresolved)
         }
         return;
     }
-    json_object_foreach(v, key, member)
-    {
+    json_object_foreach(v, key, member) {
         resolve(a, member, unresolved);
     }
-    json_array_foreach(v, i, member)
-    {
+    json_array_foreach(v, i, member) {
         resolve(a, member, unresolved);
     }
 }

@@ -21,7 +21,7 @@ static const struct field service_fields[] = {
           .unique = true, .doc = "Host names of the routes that have none."),
     F_JSON(struct service_json, plugins, .raw = PLUGINS_SCHEMA, .doc = "Plugins by name."),
     F_STR(struct service_json, upstream_id, .raw = ID_SCHEMA, .doc = "Upstream requests go to."),
-    F_ONLY("script", .raw = JSON({"type" : "string", "minLength" : 10, "maxLength" : 102400}),
+    F_ONLY("script", .raw = JSON({"type": "string", "minLength": 10, "maxLength": 102400}),
            .doc = "Lua instead of plugins."),
     F_BOOL(struct service_json, enable_websocket, .doc = "Let clients upgrade to WebSocket."),
     F_END,

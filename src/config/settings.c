@@ -196,8 +196,7 @@ static int check_names(const struct reader *r, const json_t *section, struct str
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)section, key, v)
-    {
+    json_object_foreach((json_t *)section, key, v) {
         char path[PATH_MAX_BYTES];
         const int n =
             snprintf(path, sizeof(path), "%.*s%s%s", STR_ARG(prefix), prefix.n > 0 ? "." : "", key);
@@ -240,8 +239,7 @@ static void merge_defaults(json_t *v, const json_t *from)
     const char *key;
     json_t *def;
 
-    json_object_foreach((json_t *)from, key, def)
-    {
+    json_object_foreach((json_t *)from, key, def) {
         json_t *own = json_get(v, key);
 
         if (own == NULL) {
@@ -389,8 +387,7 @@ static int read_cidrs(const struct reader *r, const struct option *o, const json
     if (!json_is_array(list) && !is_off(list)) {
         return reader_bad(r, o->path, "a list of addresses", list);
     }
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach(list, i, v) {
         if (!json_is_string(v) || !cidr_parse(json_str(v), &blocks[i])) {
             return reader_bad(r, o->path, "addresses or blocks", v);
         }
@@ -409,8 +406,7 @@ static int read_texts(const struct reader *r, const struct option *o, const json
     if (!json_is_array(list) && !is_off(list)) {
         return reader_bad(r, o->path, "a list", list);
     }
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach(list, i, v) {
         if (!json_is_string(v)) {
             return reader_bad(r, o->path, "text", v);
         }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * settings: config.yaml (config.md), read once at start and again at reload; immutable, passed around as a const pointer.
+ * settings: config.yaml (config.md), read once at start and again at reload; immutable, passed
+ * around as a const pointer.
  *
- * Defaults are the reference's, but for the safe ones named in docs/differences.md (admin listens on 127.0.0.1, no published key). Options known in the
- * reference and not supported yet give a named warning; unknown ones an error with the nearest valid name.
+ * Defaults are the reference's, but for the safe ones named in docs/differences.md (admin listens
+ * on 127.0.0.1, no published key). Options known in the reference and not supported yet give a
+ * named warning; unknown ones an error with the nearest valid name.
  */
 #include "base/err.h"
 #include "base/ip.h"
@@ -21,16 +23,17 @@ struct admin_key {
 
 struct settings {
     struct arena *arena;
-    json_t *json;                 /* the merged file */
+    json_t *json; /* the merged file */
 
     /* apisix */
     const struct listen_addr *listen;
     unsigned n_listen;
-    bool enable_admin, enable_control, enable_ipv6, enable_reuseport, enable_server_tokens, show_upstream_status;
-    struct str router;            /* radixtree_host_uri ... */
+    bool enable_admin, enable_control, enable_ipv6, enable_reuseport, enable_server_tokens,
+        show_upstream_status;
+    struct str router; /* radixtree_host_uri ... */
     bool delete_uri_tail_slash, normalize_uri_like_servlet, match_uri_encoded_slash;
     int64_t max_post_args_bytes;
-    struct str dns_servers;       /* for the resolver, STR_NONE: resolv.conf */
+    struct str dns_servers; /* for the resolver, STR_NONE: resolv.conf */
     int64_t dns_valid_ms, resolver_timeout_ms;
     bool resolv_search;
     const struct cidr *trusted_addresses; /* NULL: not set */
@@ -38,28 +41,30 @@ struct settings {
     bool encrypt_fields;
     const struct str *keyring;
     unsigned n_keyring;
-    struct listen_addr control;   /* addr.len 0: off */
-    struct listen_addr status;    /* addr.len 0: off */
+    struct listen_addr control; /* addr.len 0: off */
+    struct listen_addr status;  /* addr.len 0: off */
 
     /* deployment */
-    struct listen_addr admin;     /* addr.len 0: off */
+    struct listen_addr admin; /* addr.len 0: off */
     const struct admin_key *admin_keys;
     unsigned n_admin_keys;
     bool admin_key_required, admin_cors, admin_v2;
     const struct cidr *allow_admin;
     unsigned n_allow_admin;
     bool has_allow_admin;
-    struct str etcd_prefix;       /* "/apisix": key prefix in answers */
+    struct str etcd_prefix; /* "/apisix": key prefix in answers */
 
     /* nginx_config */
-    unsigned workers;             /* cores; 0 in the file or auto: the CPUs this process may use */
-    struct str error_log, access_log, access_log_format; /* paths relative to the data folder's parent unless absolute; "/dev/stdout" works */
+    unsigned workers; /* cores; 0 in the file or auto: the CPUs this process may use */
+    /* paths relative to the data folder's parent unless absolute; "/dev/stdout" works */
+    struct str error_log, access_log, access_log_format;
     int error_log_level;
     bool access_log_enabled, access_log_json_escape;
     int64_t access_log_buffer;
-    int64_t keepalive_timeout_ms, client_header_timeout_ms, client_body_timeout_ms, send_timeout_ms, shutdown_timeout_ms;
+    int64_t keepalive_timeout_ms, client_header_timeout_ms, client_body_timeout_ms, send_timeout_ms,
+        shutdown_timeout_ms;
     uint64_t client_max_body_size; /* 0: none */
-    struct str real_ip_header;    /* "X-Real-IP"; "X-Forwarded-For" is walked */
+    struct str real_ip_header;     /* "X-Real-IP"; "X-Forwarded-For" is walked */
     bool real_ip_recursive, real_ip_unix;
     const struct cidr *real_ip_from;
     unsigned n_real_ip_from;
@@ -68,9 +73,9 @@ struct settings {
     bool underscores_in_headers;
 
     /* plugins */
-    const struct str *plugins;    /* enabled names, NULL: all that are built */
+    const struct str *plugins; /* enabled names, NULL: all that are built */
     unsigned n_plugins;
-    bool plugins_set;             /* the file names them: unknown names are worth a warning */
+    bool plugins_set; /* the file names them: unknown names are worth a warning */
 
     /* plugin_attr: the JSON of each, see settings_plugin_attr() */
     struct listen_addr prometheus; /* export server; addr.len 0: off */
@@ -78,21 +83,24 @@ struct settings {
 
     /* weir: our own */
     struct {
-        unsigned head_bytes, line_bytes, fields;      /* limits of a message head */
+        unsigned head_bytes, line_bytes, fields; /* limits of a message head */
         bool lax_lf, high_bytes;
-        unsigned min_body_rate, min_drain_rate;       /* bytes/s after a grace of 5 s; 0: off */
-        unsigned max_connections_per_source;          /* a core's share is not divided: counted per process */
-        uint64_t memory_budget;                       /* bytes; 0: none */
+        unsigned min_body_rate, min_drain_rate; /* bytes/s after a grace of 5 s; 0: off */
+        /* a core's share is not divided: counted per process */
+        unsigned max_connections_per_source;
+        uint64_t memory_budget; /* bytes; 0: none */
         unsigned max_connections;
         unsigned stack_size;
         unsigned offload_threads;
         int64_t dns_stale_ms;
-        int64_t keepalive_requests;                   /* requests on one client connection */
-        bool known_key;                               /* insecure_known_key: allow an admin key that was published */
+        int64_t keepalive_requests; /* requests on one client connection */
+        /* insecure_known_key: allow an admin key that was published */
+        bool known_key;
     } weir;
 };
 
-/* Read and check. NULL with e set (file, key path, what was expected). warn (may be NULL) gets one line per named warning. */
+/* Read and check. NULL with e set (file, key path, what was expected). warn (may be NULL) gets one
+ * line per named warning. */
 struct settings *settings_load(const char *path, void (*warn)(const char *line), struct err *e);
 /* The same from text, for tests. */
 struct settings *settings_parse(struct str yaml, void (*warn)(const char *line), struct err *e);

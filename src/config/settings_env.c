@@ -132,8 +132,7 @@ static json_t *substitute_array(json_t *v, struct err *e)
     json_t *out = json_array(), *item;
     size_t i;
 
-    json_array_foreach(v, i, item)
-    {
+    json_array_foreach(v, i, item) {
         json_t *one = env_substitute(json_incref(item), e);
 
         if (one == NULL) {
@@ -174,8 +173,7 @@ static json_t *substitute_object(json_t *v, struct err *e)
     json_t *out = json_object(), *value;
     const char *key;
 
-    json_object_foreach(v, key, value)
-    {
+    json_object_foreach(v, key, value) {
         if (substitute_pair(out, key, value, e) != 0) {
             json_decref(out);
             out = NULL;

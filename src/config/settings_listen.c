@@ -50,8 +50,7 @@ static int check_node_keys(const struct reader *r, const json_t *node)
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)node, key, v)
-    {
+    json_object_foreach((json_t *)node, key, v) {
         if (strcmp(key, "enable_http2") == 0) {
             return err_set(
                 r->e, "%s: enable_http2 for one port is not supported; see apisix.enable_http2",
@@ -91,8 +90,7 @@ static int read_nodes(const struct reader *r)
     if (!json_is_array(v) && add_node(r, &out, v) != 0) {
         return -1;
     }
-    json_array_foreach(v, i, item)
-    {
+    json_array_foreach(v, i, item) {
         if (add_node(r, &out, item) != 0) {
             return -1;
         }

@@ -198,29 +198,29 @@ const struct option settings_options[] = {
     WARNS("stream_plugins", NO_STREAM),
     {"plugin_attr.prometheus", OPT_TREE, NOWHERE,
      .def = JSON({
-         "export_uri" : "/apisix/prometheus/metrics",
-         "metric_prefix" : "apisix_",
-         "enable_export_server" : true,
-         "export_addr" : {"ip" : "127.0.0.1", "port" : 9091},
-         "refresh_interval" : 15
+         "export_uri": "/apisix/prometheus/metrics",
+         "metric_prefix": "apisix_",
+         "enable_export_server": true,
+         "export_addr": {"ip": "127.0.0.1", "port": 9091},
+         "refresh_interval": 15
      })},
-    {"plugin_attr.server-info", OPT_TREE, NOWHERE, .def = JSON({"report_ttl" : 60})},
+    {"plugin_attr.server-info", OPT_TREE, NOWHERE, .def = JSON({"report_ttl": 60})},
     {"plugin_attr.proxy-mirror", OPT_TREE, NOWHERE,
-     .def = JSON({"timeout" : {"connect" : "60s", "read" : "60s", "send" : "60s"}})},
-    {"plugin_attr.zipkin", OPT_TREE, NOWHERE, .def = JSON({"set_ngx_var" : false})},
+     .def = JSON({"timeout": {"connect": "60s", "read": "60s", "send": "60s"}})},
+    {"plugin_attr.zipkin", OPT_TREE, NOWHERE, .def = JSON({"set_ngx_var": false})},
     {"plugin_attr.skywalking", OPT_TREE, NOWHERE,
      .def = JSON({
-         "service_name" : "APISIX",
-         "service_instance_name" : "APISIX Instance Name",
-         "endpoint_addr" : "http://127.0.0.1:12800",
-         "report_interval" : 3
+         "service_name": "APISIX",
+         "service_instance_name": "APISIX Instance Name",
+         "endpoint_addr": "http://127.0.0.1:12800",
+         "report_interval": 3
      })},
     {"plugin_attr.log-rotate", OPT_TREE, NOWHERE, .def = JSON({
-                                                      "timeout" : 10000,
-                                                      "interval" : 3600,
-                                                      "max_kept" : 168,
-                                                      "max_size" : -1,
-                                                      "enable_compression" : false
+                                                      "timeout": 10000,
+                                                      "interval": 3600,
+                                                      "max_kept": 168,
+                                                      "max_size": -1,
+                                                      "enable_compression": false
                                                   })},
     {"plugin_attr", OPT_TREE, NOWHERE},
     WARNS("graphql.max_size", "GraphQL variables are not supported yet"),

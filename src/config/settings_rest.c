@@ -60,8 +60,7 @@ static int read_keys(const struct reader *r)
         return reader_bad(r, "deployment.admin.admin_key", "a list of {name, key, role}", list);
     }
     keys = ARENA_ARRAY(r->s->arena, struct admin_key, json_array_size(list) + 1);
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach(list, i, v) {
         if (read_key(r, v, &keys[n]) != 0) {
             return -1;
         }
@@ -122,8 +121,7 @@ static int read_real_ip_from(const struct reader *r)
         return reader_bad(r, path, "a list of addresses", list);
     }
     blocks = ARENA_ARRAY(r->s->arena, struct cidr, json_array_size(list) + 1);
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach(list, i, v) {
         if (str_eq(json_str(v), STR("unix:"))) {
             r->s->real_ip_unix = true;
         } else if (json_is_string(v) && cidr_parse(json_str(v), &blocks[n])) {
@@ -150,8 +148,7 @@ static int read_dns(const struct reader *r)
     if (json_array_size(list) == 0) {
         return reader_bad(r, path, "a list of addresses", list);
     }
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach(list, i, v) {
         if (!json_is_string(v)) {
             return reader_bad(r, path, "addresses, with a port or without", v);
         }
@@ -200,8 +197,7 @@ static void read_envs(const struct reader *r)
     const json_t *v;
     size_t i;
 
-    json_array_foreach(reader_get(r, "nginx_config.envs"), i, v)
-    {
+    json_array_foreach(reader_get(r, "nginx_config.envs"), i, v) {
         if (str_index(json_str(v), '=') >= 0) {
             reader_warn(r,
                         "nginx_config.envs: values are not set here; set %.*s in the environment "

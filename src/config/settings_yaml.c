@@ -148,12 +148,10 @@ static size_t count_values(const json_t *v)
     json_t *member;
     size_t n = 1, i;
 
-    json_object_foreach((json_t *)v, key, member)
-    {
+    json_object_foreach((json_t *)v, key, member) {
         n += count_values(member);
     }
-    json_array_foreach(v, i, member)
-    {
+    json_array_foreach(v, i, member) {
         n += count_values(member);
     }
     return n;
@@ -207,8 +205,7 @@ static int merge_keys(struct loader *l, json_t *o, const json_t *from)
         json_object_update_missing(o, (json_t *)from);
         return 0;
     }
-    json_array_foreach(from, i, one)
-    {
+    json_array_foreach(from, i, one) {
         if (!json_is_object(one)) {
             return fail(l, "<< wants mappings");
         }

@@ -372,9 +372,10 @@ static bool depends_on_others(enum object_kind k)
     return k == K_ROUTE || k == K_CREDENTIAL;
 }
 
-struct snapshot *
-snapshot_apply(const struct snapshot *old, const struct change *changes, size_t n,
-               void (*on_bad)(const struct change *c, const struct err *e, void *arg), void *arg)
+struct snapshot *snapshot_apply(const struct snapshot *old, const struct change *changes, size_t n,
+                                void (*on_bad)(const struct change *c, const struct err *e,
+                                               void *arg),
+                                void *arg)
 {
     struct apply a = {.s = snapshot_fork(old), .on_bad = on_bad, .arg = arg};
 

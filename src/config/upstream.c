@@ -162,7 +162,7 @@ static const struct field upstream_fields[] = {
            .doc = "Client certificate for TLS to the nodes."),
     F_STR(struct upstream_json, service_name, .min_len = 1, .max_len = 256,
           .doc = "Name of the service to discover."),
-    F_ONLY("discovery_type", .raw = JSON({"type" : "string"}), .doc = "Where to discover it."),
+    F_ONLY("discovery_type", .raw = JSON({"type": "string"}), .doc = "Where to discover it."),
     F_ONLY("discovery_args", .raw = DISCOVERY_ARGS_SCHEMA, .doc = "Arguments of the discovery."),
     F_END,
 };
@@ -191,8 +191,7 @@ static int check_map_nodes(const json_t *nodes, struct err *e)
     const char *address;
     json_t *weight;
 
-    json_object_foreach((json_t *)nodes, address, weight)
-    {
+    json_object_foreach((json_t *)nodes, address, weight) {
         struct str host;
         int64_t port;
 
@@ -209,8 +208,7 @@ static int check_list_nodes(const json_t *nodes, struct err *e)
     json_t *node;
     size_t i;
 
-    json_array_foreach(nodes, i, node)
-    {
+    json_array_foreach(nodes, i, node) {
         struct str host = json_str(json_get(node, "host"));
         struct ip ip;
 
@@ -388,8 +386,7 @@ static void map_nodes_build(struct arena *a, const json_t *nodes, struct upstrea
     const char *key;
     json_t *weight;
 
-    json_object_foreach((json_t *)nodes, key, weight)
-    {
+    json_object_foreach((json_t *)nodes, key, weight) {
         struct str s = str_c(key), host = s;
         struct ip ip;
         int64_t port = -1;
@@ -415,8 +412,7 @@ static void list_nodes_build(struct arena *a, const json_t *nodes, struct upstre
     const json_t *node;
     size_t i;
 
-    json_array_foreach(nodes, i, node)
-    {
+    json_array_foreach(nodes, i, node) {
         const json_t *port = json_get(node, "port");
 
         node_set(a, &out[i], json_str(json_get(node, "host")),
@@ -549,10 +545,8 @@ static struct object *upstream_build(struct arena *a, struct str id, const json_
 
 const struct resource_type upstream_type = {
     .fields = upstream_fields,
-    .extra = JSON({
-        "oneOf" :
-            [ {"required" : ["nodes"]}, {"required" : [ "service_name", "discovery_type" ]} ]
-    }),
+    .extra = JSON(
+        {"oneOf": [{"required": ["nodes"]}, {"required": ["service_name", "discovery_type"]}]}),
     .has_id = true,
     .after = upstream_after,
     .build = upstream_build,

@@ -19,7 +19,9 @@ void status_handle(struct req *r)
 {
     if (str_eq(r->uri, STR("/status/ready"))) {
         if (!ready) {
-            reply(r, 503, STR("{\"status\":\"error\",\"error\":\"worker id: 0 has not received configuration\"}"));
+            reply(
+                r, 503,
+                STR("{\"status\":\"error\",\"error\":\"worker id: 0 has not received configuration\"}"));
         } else {
             reply(r, 200, STR("{\"status\":\"ok\"}"));
         }

@@ -41,7 +41,10 @@ struct io {
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
 };
 /* An io that is closed; zeroed memory is not one. */
-#define IO_CLOSED {.fd = -1}
+#define IO_CLOSED                                                                                  \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
 
 /* Take over fd (must be non-blocking) and register it with this thread's loop. -errno on failure,
  * fd stays the caller's. */
@@ -67,9 +70,10 @@ int await_read_into(struct io *io, void *p, size_t n, int64_t deadline);
 int await_readable(struct io *io, int64_t deadline);
 /*
  * All of it: 0 or an error. The deadline is for a peer that takes nothing: with all it takes the
- * deadline moves on, by the time it was away when the call was made. Sends at once; what did not fit is sent from where it is while the
- * fiber waits: from the caller's memory, or, when it was lent, from the lent memory, which the
- * thread then leaves to this fiber until the call returns. iov is changed.
+ * deadline moves on, by the time it was away when the call was made. Sends at once; what did not
+ * fit is sent from where it is while the fiber waits: from the caller's memory, or, when it was
+ * lent, from the lent memory, which the thread then leaves to this fiber until the call returns.
+ * iov is changed.
  */
 int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline);
 /* Set the lowest acceptable drain rate (bytes/s, 0 none) for await_write() on this thread, to peers

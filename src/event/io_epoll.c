@@ -370,10 +370,10 @@ static int back_readable(struct io *io, int64_t deadline)
 
 /* How fast a peer takes what is written for it, from the first wait on. */
 struct drain {
-    int64_t since;  /* 0: not waited yet */
-    int64_t put;    /* bytes given to the socket since */
-    int64_t gone;   /* bytes known to have left the socket since */
-    int64_t queued; /* in the socket when the wait began */
+    int64_t since;           /* 0: not waited yet */
+    int64_t put;             /* bytes given to the socket since */
+    int64_t gone;            /* bytes known to have left the socket since */
+    int64_t queued;          /* in the socket when the wait began */
     int64_t patience, until; /* how long the peer may take nothing, and until when */
 };
 
@@ -483,8 +483,8 @@ static int write_some(struct io *io, struct iovec **iov, int *cnt, struct drain 
         for (int i = 0; i < now; i++) {
             want += (*iov)[i].iov_len;
         }
-        ssize_t put = now > 1 && want <= COPY_BELOW ? write_joined(io, *iov, now)
-                                                    : sys_write(io, *iov, now);
+        ssize_t put =
+            now > 1 && want <= COPY_BELOW ? write_joined(io, *iov, now) : sys_write(io, *iov, now);
         io_stats.writes++;
         if (put < 0 && errno != EAGAIN && errno != EINTR) {
             return -errno;

@@ -82,7 +82,7 @@ void fiber_set_thread_stack_size(size_t bytes)
 
 void fiber_set_room_fini(void (*fini)(struct fiber *f))
 {
-    room_fini = fini;
+    __atomic_store_n(&room_fini, fini, __ATOMIC_RELAXED);
 }
 
 static void thread_enter(void)
@@ -140,8 +140,9 @@ static int guard_install(char *p, size_t n)
 static struct fiber *stack_new(void)
 {
     size_t guard = whole_pages(GUARD_LEAST);
-    size_t size = whole_pages(guard + (thread_stack_size ? thread_stack_size : stack_size) * FIBER_STACK_FACTOR + COLOURS * COLOUR_BYTES +
-                              sizeof(struct fiber));
+    size_t size = whole_pages(
+        guard + (thread_stack_size ? thread_stack_size : stack_size) * FIBER_STACK_FACTOR +
+        COLOURS * COLOUR_BYTES + sizeof(struct fiber));
 
     char *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
@@ -169,8 +170,10 @@ static struct fiber *stack_new(void)
 
 static void stack_free(struct fiber *f)
 {
-    if (room_fini != NULL) {
-        room_fini(f);
+    void (*fini)(struct fiber *) = __atomic_load_n(&room_fini, __ATOMIC_RELAXED);
+
+    if (fini != NULL) {
+        fini(f);
     }
     arena_free(f->arena);
     sanitize_stack_free(&f->ctx, f->valgrind_id);

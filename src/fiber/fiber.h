@@ -20,7 +20,8 @@ struct fiber;
 /* Usable stack bytes of fibers started from now on by this process; set once, before threads start.
  * Builds with a sanitizer take four times as much. */
 void fiber_set_stack_size(size_t bytes);
-/* The same for the calling thread only, before its first fiber: the control thread compiles schemas and regular expressions, which are deep. */
+/* The same for the calling thread only, before its first fiber: the control thread compiles schemas
+ * and regular expressions, which are deep. */
 void fiber_set_thread_stack_size(size_t bytes);
 
 /*

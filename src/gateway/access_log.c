@@ -18,7 +18,7 @@
 #define FLUSH_MS 3000
 
 struct piece {
-    struct str literal;     /* when p is set */
+    struct str literal; /* when p is set */
     struct var var;
 };
 
@@ -29,13 +29,13 @@ struct batch {
 
 struct access_log {
     int fd;
-    bool json;              /* escape=json */
+    bool json; /* escape=json */
     struct arena *arena;
     struct piece pieces[PIECES_MAX];
     unsigned n_pieces;
-    size_t cap;             /* of a batch; a flush starts when less than a line is left */
+    size_t cap; /* of a batch; a flush starts when less than a line is left */
     struct batch fill, writing;
-    bool busy;              /* a helper thread writes `writing` */
+    bool busy; /* a helper thread writes `writing` */
     uint64_t dropped;
     struct timer timer;
 };
@@ -55,7 +55,8 @@ static void compile(struct access_log *l, struct str f)
         }
         bool braces = f.p[1] == '{';
         f = str_skip(f, braces ? 2 : 1);
-        while (n < f.n && (f.p[n] == '_' || (f.p[n] >= '0' && f.p[n] <= '9') || (ascii_lower(f.p[n]) >= 'a' && ascii_lower(f.p[n]) <= 'z'))) {
+        while (n < f.n && (f.p[n] == '_' || (f.p[n] >= '0' && f.p[n] <= '9') ||
+                           (ascii_lower(f.p[n]) >= 'a' && ascii_lower(f.p[n]) <= 'z'))) {
             n++;
         }
         p->var = var_compile(l->arena, str_head(f, n));
@@ -151,7 +152,7 @@ void access_log_free(struct access_log *l)
     }
     timer_stop(&l->timer);
     if (l->busy) {
-        write_batch(l); /* the loop has ended: no helper will */
+        return; /* the thread ends, and a helper still writes: it is left to the end of the process */
     }
     write_all(l->fd, l->fill.p, l->fill.n);
     close(l->fd);
@@ -184,7 +185,8 @@ uint64_t access_log_dropped(const struct access_log *l)
     return l->dropped;
 }
 
-/* nginx' escaping: default writes \xXX for ", \ and control or high bytes; json as JSON strings have it. */
+/* nginx' escaping: default writes \xXX for ", \ and control or high bytes; json as JSON strings
+ * have it. */
 static char *put_escaped(char *o, const char *end, struct str s, bool json)
 {
     static const char upper[] = "0123456789ABCDEF";
@@ -210,7 +212,8 @@ static char *put_escaped(char *o, const char *end, struct str s, bool json)
     return o;
 }
 
-static char *put_piece(struct access_log *l, struct req *r, const struct piece *p, char *o, const char *end)
+static char *put_piece(struct access_log *l, struct req *r, const struct piece *p, char *o,
+                       const char *end)
 {
     if (p->literal.p) {
         size_t n = p->literal.n < (size_t)(end - o) ? p->literal.n : (size_t)(end - o);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * access_log: one line a request in the format of config.yaml (nginx' variables and escaping), gathered per core and written in large pieces by a helper thread,
- * so that a slow disk never stops traffic. What does not fit while writes are behind is dropped and counted.
+ * access_log: one line a request in the format of config.yaml (nginx' variables and escaping),
+ * gathered per core and written in large pieces by a helper thread, so that a slow disk never stops
+ * traffic. What does not fit while writes are behind is dropped and counted.
  */
 #include "config/settings.h"
 #include "http/req.h"
 
 struct access_log;
 
-/* One a core, on its thread. Opens the file (append). NULL when the log is off or the file cannot be opened (said in the error log). */
+/* One a core, on its thread. Opens the file (append). NULL when the log is off or the file cannot
+ * be opened (said in the error log). */
 struct access_log *access_log_new(const struct settings *s);
 /* Add r's line; flushes when the buffer is full. */
 void access_log_add(struct access_log *l, struct req *r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* address: the first step of a request: one normalised path, the host, the client behind trusted proxies, and the X-Forwarded fields. */
+/* address: the first step of a request: one normalised path, the host, the client behind trusted
+ * proxies, and the X-Forwarded fields. */
 #include "config/settings.h"
 #include "gateway/steps.h"
 #include "route/uri.h"
@@ -29,7 +30,8 @@ static enum verdict apply_uri_options(struct req *r)
     if (s->match_uri_encoded_slash) {
         r->match_uri = uri_keep_encoded_slash(r->arena, r->raw_path, r->uri);
     }
-    if (s->delete_uri_tail_slash && r->match_uri.n > 1 && r->match_uri.p[r->match_uri.n - 1] == '/') {
+    if (s->delete_uri_tail_slash && r->match_uri.n > 1 &&
+        r->match_uri.p[r->match_uri.n - 1] == '/') {
         r->match_uri = str_head(r->match_uri, r->match_uri.n - 1);
     }
     if (s->normalize_uri_like_servlet && !uri_servlet(r->arena, r->match_uri, &r->match_uri)) {
@@ -75,7 +77,8 @@ static bool parse_client(struct str text, struct ip *ip, uint16_t *port)
     return false;
 }
 
-/* The address a list of hops gives: the last one, or with recursive the last that is not itself a trusted proxy. */
+/* The address a list of hops gives: the last one, or with recursive the last that is not itself a
+ * trusted proxy. */
 static void take_from_list(struct req *r, struct str list)
 {
     const struct settings *s = r->settings;
@@ -105,7 +108,8 @@ static void join_forwarded_for(struct req *r)
     }
     for (unsigned i = 0; i < h->n; i++) {
         if (h->v[i].id == H_X_FORWARDED_FOR) {
-            all = n++ ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(h->v[i].value)) : h->v[i].value;
+            all = n++ ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(h->v[i].value))
+                      : h->v[i].value;
         }
     }
     if (n > 1) {
@@ -116,7 +120,8 @@ static void join_forwarded_for(struct req *r)
 static void find_client(struct req *r)
 {
     const struct settings *s = r->settings;
-    bool trusted = r->client_unix ? s->real_ip_unix : is_in(&r->client, s->real_ip_from, s->n_real_ip_from);
+    bool trusted =
+        r->client_unix ? s->real_ip_unix : is_in(&r->client, s->real_ip_from, s->n_real_ip_from);
     if (!trusted || s->real_ip_header.n == 0) {
         return;
     }
@@ -133,7 +138,8 @@ static void write_forwarded(struct req *r)
     const struct settings *s = r->settings;
     struct ip peer = r->client;
     bool has_list = s->trusted_addresses != NULL;
-    bool trusted = has_list && ip_from_addr(&r->peer, &peer) && is_in(&peer, s->trusted_addresses, s->n_trusted_addresses);
+    bool trusted = has_list && ip_from_addr(&r->peer, &peer) &&
+                   is_in(&peer, s->trusted_addresses, s->n_trusted_addresses);
     struct headers *h = &r->headers;
     r->original.x_forwarded_for = headers_get(h, H_X_FORWARDED_FOR);
     r->original.x_forwarded_proto = headers_get(h, H_X_FORWARDED_PROTO);
@@ -153,8 +159,22 @@ static void write_forwarded(struct req *r)
         headers_set_id(h, H_X_FORWARDED_HOST, r->host_header.n ? r->host_header : r->host);
     }
     if (!trusted || !r->original.x_forwarded_port.p) {
-        headers_set_id(h, H_X_FORWARDED_PORT, r->host_port.n ? r->host_port : arena_u64(r->arena, r->server_port));
+        headers_set_id(h, H_X_FORWARDED_PORT,
+                       r->host_port.n ? r->host_port : arena_u64(r->arena, r->server_port));
     }
+}
+
+/*
+ * What the client names in Connection is for this hop (RFC 9110 7.6.1). It is marked now, so that
+ * what the gateway and its plugins add or replace later cannot be named away; and only marked, so
+ * that naming a field does not hide it from plugins.
+ */
+static void mark_listed(struct headers *h)
+{
+    for (unsigned i = 0; !h->options_only && i < h->n; i++) {
+        h->v[i].listed = headers_has_token(h, H_CONNECTION, h->v[i].name);
+    }
+    h->options_only = true;
 }
 
 enum verdict request_prepare(struct req *r)
@@ -167,6 +187,7 @@ enum verdict request_prepare(struct req *r)
     if (request_prepare_paths(r) == DONE || apply_uri_options(r) == DONE) {
         return DONE;
     }
+    mark_listed(&r->headers);
     join_forwarded_for(r);
     find_client(r);
     write_forwarded(r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* body: the request body before the upstream is asked. Small bodies are read whole first, so that slow senders hold no upstream connection and a failed try can be repeated. */
+/* body: the request body before the upstream is asked. Small bodies are read whole first, so that
+ * slow senders hold no upstream connection and a failed try can be repeated. */
 #include "base/log.h"
 #include "gateway/steps.h"
 
@@ -24,7 +25,9 @@ enum verdict request_body_failed(struct req *r, int error)
 /* Runs are gathered until the end, or until the buffer is full. */
 static int gather(struct req *r, struct upload *u)
 {
-    size_t cap = r->content_length > 0 && r->content_length < UPLOAD_BUFFER ? (size_t)r->content_length : 4096;
+    size_t cap = r->content_length > 0 && r->content_length < UPLOAD_BUFFER
+                     ? (size_t)r->content_length
+                     : 4096;
     char *p = arena_bytes(r->arena, cap);
     size_t n = 0;
     for (;;) {
@@ -51,6 +54,9 @@ static int gather(struct req *r, struct upload *u)
 
 enum verdict request_await_upload(struct req *r, struct upload *u)
 {
+    if (r->body_error != 0) {
+        return request_body_failed(r, r->body_error);
+    }
     if (r->max_body && r->content_length > 0 && (uint64_t)r->content_length > r->max_body) {
         return request_body_failed(r, -EMSGSIZE);
     }

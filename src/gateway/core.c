@@ -23,12 +23,14 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
+#define END_MS 5000
 #define DESCRIPTORS_KEPT 256 /* not for clients and upstreams */
 
 static struct core *cores;
 static unsigned n_cores;
 static struct loop *control;
 static int *listen_fds;        /* core-major: fds of core i start at i * n_listen */
+static bool ended;             /* the cores were told to end: nothing may be sent to them */
 
 /* ---- messages ---- */
 
@@ -102,6 +104,9 @@ int gateway_await_publish(struct snapshot *s)
 {
     struct cond done;
     unsigned left = n_cores;
+    if (ended) {
+        return -ECANCELED;
+    }
     cond_init(&done);
     fiber_shield(true);
     for (unsigned i = 0; i < n_cores; i++) {
@@ -152,7 +157,7 @@ static void say_if_few(const struct settings *s)
 {
     unsigned n = connections_allowed(s);
     if (n < s->weir.max_connections) {
-        LOG(WARN, "the limit of open files allows %u connections, fewer than weir.max_connections", n);
+        LOG(NOTICE, "the limit of open files allows %u connections, fewer than weir.max_connections", n);
     }
 }
 
@@ -249,6 +254,7 @@ static void *core_main(void *arg)
     st->mail.fn = on_started;
     loop_post(control, &st->mail);
     loop_run();
+    sem_wait(&c->may_end); /* whoever posted the last message may still be waking the loop */
     core_fini(c);
     return NULL;
 }
@@ -291,6 +297,7 @@ int gateway_start(const struct settings *s, struct err *e)
     for (unsigned i = 0; i < n_cores; i++) {
         cores[i] = (struct core){.index = i, .cores = n_cores, .settings = s, .fds = &listen_fds[i * s->n_listen], .max_connections = connections_share(s, n_cores)};
         starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
+        sem_init(&cores[i].may_end, 0, 0);
         int rc = pthread_create(&cores[i].thread, NULL, core_main, &starts[i]);
         if (rc != 0) {
             return err_set(e, "cannot start a core: %s", strerror(rc));
@@ -463,12 +470,24 @@ static void on_stop(struct mail *m)
     send_back(o);
 }
 
+/* What was cancelled unwinds, and helpers bring back what they have of this core; then the loop ends. */
+static void end_main(void *arg)
+{
+    int64_t until = deadline_in(END_MS);
+    while (fiber_count() > 1 && now_ms() < until) {
+        await_until(deadline_in(1));
+    }
+    loop_stop(loop_self());
+}
+
 static void on_end(struct mail *m)
 {
     struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
     server_close_all(&o->core->server);
-    loop_stop(loop_self());
     send_back(o);
+    if (fiber_start("end", end_main, NULL) == NULL) {
+        loop_stop(loop_self());
+    }
 }
 
 void gateway_await_stop(void)
@@ -479,9 +498,12 @@ void gateway_await_stop(void)
     while (gateway_stats().active > 0 && now_ms() < until) {
         await_until(deadline_in(10));
     }
+    ended = true;
     await_on_cores(on_end, s);
     for (unsigned i = 0; i < n_cores; i++) {
+        sem_post(&cores[i].may_end);
         pthread_join(cores[i].thread, NULL);
+        sem_destroy(&cores[i].may_end);
     }
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy: which upstream, which node, and the tries until one gives a response head (runtime.md section 5).
+ * proxy: which upstream, which node, and the tries until one gives a response head (runtime.md
+ * section 5).
  *
- * A try is repeated on a connect error, and on a send or read error or timeout as long as no answer came; a method that is not idempotent is not sent again once bytes went
- * out. A pooled connection that was closed under us gives one more try on a fresh connection to the same node, which does not count.
+ * A try is repeated on a connect error, and on a send or read error or timeout as long as no answer
+ * came; a method that is not idempotent is not sent again once bytes went out. A pooled connection
+ * that was closed under us gives one more try on a fresh connection to the same node, which does
+ * not count.
  */
 #include "base/log.h"
 #include "config/settings.h"
@@ -72,7 +75,8 @@ static struct pool_limits pool_limits_of(const struct req *r)
     if (u->has_pool) {
         return (struct pool_limits){u->pool_size, u->pool_idle_ms, u->pool_requests};
     }
-    return (struct pool_limits){s->upstream_keepalive, s->upstream_keepalive_timeout_ms, s->upstream_keepalive_requests};
+    return (struct pool_limits){s->upstream_keepalive, s->upstream_keepalive_timeout_ms,
+                                s->upstream_keepalive_requests};
 }
 
 /* The text chash hashes; missing: the client's address. */
@@ -110,17 +114,18 @@ static bool is_dropped(const struct req *r, const struct header *h)
     case H_HTTP2_SETTINGS:
         return true;
     default:
-        return h1_is_hop_by_hop(&r->headers, h) && h->id != H_PROXY_AUTHORIZATION;
+        return h->listed || (h1_is_hop_by_hop(&r->headers, h) && h->id != H_PROXY_AUTHORIZATION);
     }
 }
 
-static bool wants_websocket(const struct req *r)
+/* A body that is still on its way would be read by the tunnel as well: no upgrade then. */
+static bool wants_websocket(const struct req *r, const struct upload *u)
 {
     struct opt_bool on = r->route->enable_websocket;
     if (!on.set && r->service) {
         on = r->service->enable_websocket;
     }
-    return on.v && r->upgrade;
+    return on.v && r->upgrade && u->complete;
 }
 
 static struct str host_for(const struct req *r, const struct upstream_node *node)
@@ -138,24 +143,28 @@ static struct str host_for(const struct req *r, const struct upstream_node *node
     }
     struct str now = headers_get(&r->headers, H_HOST);
     now = now.p ? now : r->host_header;
-    return now.n ? now : node->host_header; /* HTTP/1.0 may come without Host; HTTP/1.1 may not leave without */
+    /* HTTP/1.0 may come without Host; HTTP/1.1 may not leave without */
+    return now.n ? now : node->host_header;
 }
 
 /* The fields of the request as the upstream gets them (runtime.md section 8). */
-static void fill_headers(struct req *r, const struct upstream_node *node, struct exchange *x, struct headers *out)
+static void fill_headers(struct req *r, const struct upstream_node *node, struct proxied *p,
+                         struct headers *out)
 {
     struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
     headers_init(out, r->arena, r->headers.n + 8);
     r->upstream_host = host_for(r, node);
     headers_add_id(out, H_HOST, r->upstream_host);
-    if (wants_websocket(r)) {
-        x->asked_upgrade = true;
+    if (wants_websocket(r, &p->upload)) {
+        p->x.asked_upgrade = true;
         headers_add_id(out, H_UPGRADE, headers_get(&r->headers, H_UPGRADE));
         headers_add_id(out, H_CONNECTION, STR("Upgrade"));
     }
     headers_add_id(out, H_X_REAL_IP, r->remote_addr);
     headers_add_id(out, H_X_FORWARDED_FOR,
-                had.n ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr)) : r->remote_addr);
+                   had.n
+                       ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr))
+                       : r->remote_addr);
     for (unsigned i = 0; i < r->headers.n; i++) {
         if (!is_dropped(r, &r->headers.v[i])) {
             headers_push(out, &r->headers.v[i]);
@@ -167,10 +176,10 @@ static void fill_headers(struct req *r, const struct upstream_node *node, struct
 
 enum outcome {
     GOT_HEAD,
-    FAILED_BEFORE_SEND,  /* connecting: anything may be tried again */
+    FAILED_BEFORE_SEND, /* connecting: anything may be tried again */
     FAILED_AFTER_SEND,
-    FAILED_STALE,        /* a pooled connection was closed under us, nothing came back */
-    FAILED_CLIENT        /* the client is the reason */
+    FAILED_STALE, /* a pooled connection was closed under us, nothing came back */
+    FAILED_CLIENT /* the client is the reason */
 };
 
 struct attempt {
@@ -203,7 +212,7 @@ static int send_request(struct attempt *a, const struct upstream_node *node)
     struct exchange *x = &a->p->x;
     const struct upload *u = &a->p->upload;
     struct headers out;
-    fill_headers(r, node, x, &out);
+    fill_headers(r, node, a->p, &out);
     struct str method = r->up.method.p ? r->up.method : r->method;
     r->upstream_uri = r->up.uri.p ? r->up.uri : r->target;
     x->method = http_method_of(method);
@@ -260,7 +269,8 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
         p->c = NULL;
         try->response_us = now_us() - start;
         try->status = a->error == -ETIMEDOUT ? 504 : 502;
-        return fiber_is_cancelled(fiber_self()) ? (r->client_gone = true, FAILED_CLIENT) : FAILED_BEFORE_SEND;
+        return fiber_is_cancelled(fiber_self()) ? (r->client_gone = true, FAILED_CLIENT)
+                                                : FAILED_BEFORE_SEND;
     }
     try->connect_us = reused ? 0 : now_us() - start;
     client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
@@ -317,7 +327,8 @@ static enum verdict balancer_failed(struct req *r, enum balancer_result rc)
     case BALANCER_NO_ADDRESS:
         return req_reply(r, 503, STR_NONE);
     case BALANCER_UNKNOWN_TYPE:
-        LOG_RATE(ERROR, "upstream %.*s: unknown balancer type %.*s", STR_ARG(r->upstream->id), STR_ARG(r->upstream->type));
+        LOG_RATE(ERROR, "upstream %.*s: unknown balancer type %.*s", STR_ARG(r->upstream->id),
+                 STR_ARG(r->upstream->type));
         return req_reply(r, 500, STR_NONE);
     case BALANCER_EXHAUSTED:
     case BALANCER_OK:
@@ -345,9 +356,11 @@ static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
     const struct try *t = &r->tries[r->n_tries - 1];
     char ip[46];
     size_t n = addr_text(&t->addr, ip);
-    LOG_RATE(ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s", (int)n, ip, addr_port(&t->addr),
-             a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr), STR_ARG(r->method), STR_ARG(r->raw_path),
-             STR_ARG(r->route->o.id));
+    LOG_RATE(
+        ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s",
+        (int)n, ip, addr_port(&t->addr),
+        a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr),
+        STR_ARG(r->method), STR_ARG(r->raw_path), STR_ARG(r->route->o.id));
     req_reply(r, too_late ? 502 : t->status, STR_NONE);
     r->resp.source = FROM_PROXY_ERROR;
     headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), statuses(r));
@@ -366,7 +379,8 @@ static enum verdict await_tries(struct attempt *a)
 {
     struct req *r = a->r;
     unsigned left = balancer_max_tries(r->upstream);
-    int64_t give_up = r->upstream->retry_timeout_ms ? deadline_in(r->upstream->retry_timeout_ms) : NEVER;
+    int64_t give_up =
+        r->upstream->retry_timeout_ms ? deadline_in(r->upstream->retry_timeout_ms) : NEVER;
     enum outcome o = FAILED_BEFORE_SEND;
     while (left-- > 0) {
         struct balancer_target t;
@@ -402,11 +416,13 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
         return DONE;
     }
     if (r->upstream->needs_discovery) {
-        LOG_RATE(ERROR, "upstream %.*s: service discovery is not available in this build", STR_ARG(r->upstream->id));
+        LOG_RATE(ERROR, "upstream %.*s: service discovery is not available in this build",
+                 STR_ARG(r->upstream->id));
         return req_reply(r, 503, STR_NONE);
     }
     if (!str_eq(r->upstream->scheme, STR("http"))) {
-        LOG_RATE(ERROR, "upstream %.*s: scheme %.*s is not available in this build", STR_ARG(r->upstream->id), STR_ARG(r->upstream->scheme));
+        LOG_RATE(ERROR, "upstream %.*s: scheme %.*s is not available in this build",
+                 STR_ARG(r->upstream->id), STR_ARG(r->upstream->scheme));
         return req_reply(r, 502, STR_NONE);
     }
     if (request_await_upload(r, &p->upload) == DONE) {
@@ -414,7 +430,8 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
     }
     struct attempt a = {.r = r, .p = p, .timeout = timeouts_of(r), .limits = pool_limits_of(r)};
     p->read_ms = a.timeout.read_ms;
-    enum balancer_result rc = balancer_await_start(&p->walk, r->upstream, hash_key(r), deadline_in(r->settings->resolver_timeout_ms));
+    enum balancer_result rc = balancer_await_start(&p->walk, r->upstream, hash_key(r),
+                                                   deadline_in(r->settings->resolver_timeout_ms));
     enum verdict v = rc == BALANCER_OK ? await_tries(&a) : balancer_failed(r, rc);
     if (v == DONE) {
         balancer_end(&p->walk);

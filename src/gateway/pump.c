@@ -18,7 +18,8 @@ static int carry(struct pump *p)
         bool last = rc == 0;
         rc = client_await_request_body(p->x, last ? STR("") : run, last, deadline_in(p->send_ms));
         if (rc < 0 || last) {
-            return rc; /* an upstream that stops reading may still answer: the request's fiber finds out */
+            /* an upstream that stops reading may still answer: the request's fiber finds out */
+            return rc;
         }
     }
 }
@@ -32,7 +33,8 @@ static void pump_main(void *arg)
     p->x->uploading = false;
     p->x->moved_ms = now_ms();
     if (p->client_error) {
-        shutdown(p->x->io->fd, SHUT_RDWR); /* half a request must not look whole, and nobody will answer it */
+        /* half a request must not look whole, and nobody will answer it */
+        shutdown(p->x->io->fd, SHUT_RDWR);
     }
     p->done = true;
     cond_broadcast(&p->ended);

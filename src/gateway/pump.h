@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* pump: a second fiber that carries the rest of a large request body to the upstream while the request's own fiber waits for the answer. */
+/* pump: a second fiber that carries the rest of a large request body to the upstream while the
+ * request's own fiber waits for the answer. */
 #include "http/client.h"
 #include "http/req.h"
 
 struct pump {
     struct req *r;
     struct exchange *x;
-    int64_t send_ms;         /* timeout of one write */
-    int client_error;        /* reading from the client failed: negative errno */
+    int64_t send_ms;  /* timeout of one write */
+    int client_error; /* reading from the client failed: negative errno */
     bool done;
     struct fiber *fiber;
     struct cond ended;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * request: the life of a request, from its head to the access log. Read gateway_handle() top to bottom; each step has a file of its own (steps.h).
+ * request: the life of a request, from its head to the access log. Read gateway_handle() top to
+ * bottom; each step has a file of its own (steps.h).
  */
 #include "gateway/gateway.h"
 #include "gateway/steps.h"
@@ -38,7 +39,8 @@ static enum verdict find_references(struct req *r)
 {
     const struct route *route = r->route;
     if (route->plugin_config_id.p) {
-        r->plugin_config = SNAP_FIND(r->snapshot, PLUGIN_CONFIG, plugin_config, route->plugin_config_id);
+        r->plugin_config =
+            SNAP_FIND(r->snapshot, PLUGIN_CONFIG, plugin_config, route->plugin_config_id);
         if (r->plugin_config == NULL) {
             return req_reply(r, 503, STR_NONE);
         }
@@ -54,7 +56,8 @@ static enum verdict find_references(struct req *r)
 
 static enum verdict no_route(struct req *r)
 {
-    if (chain_run(r, r->globals, PHASE_REWRITE, NULL) == DONE || chain_run(r, r->globals, PHASE_ACCESS, NULL) == DONE) {
+    if (chain_run(r, r->globals, PHASE_REWRITE, NULL) == DONE ||
+        chain_run(r, r->globals, PHASE_ACCESS, NULL) == DONE) {
         return DONE;
     }
     return req_reply(r, 404, STR("{\"error_msg\":\"404 Route Not Found\"}\n"));
@@ -89,7 +92,8 @@ static enum verdict await_verdict(struct req *r)
         return DONE;
     }
     r->chain = chain_of(r);
-    if (chain_run(r, r->globals, PHASE_REWRITE, r->chain) == DONE || chain_run(r, r->chain, PHASE_REWRITE, NULL) == DONE) {
+    if (chain_run(r, r->globals, PHASE_REWRITE, r->chain) == DONE ||
+        chain_run(r, r->chain, PHASE_REWRITE, NULL) == DONE) {
         return DONE;
     }
     if (merge_consumer(r) == DONE) {

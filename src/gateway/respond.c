@@ -12,7 +12,8 @@ static void filter_headers(struct req *r)
 {
     struct headers *h = &r->resp.headers;
     headers_del_id(h, H_SERVER);
-    headers_add_id(h, H_SERVER, r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+    headers_add_id(h, H_SERVER,
+                   r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
     chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
 }
@@ -71,7 +72,8 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
         if (h->id == H_CONTENT_LENGTH) {
             uint64_t n;
             if (no_body && str_to_u64(h->value, &n)) {
-                r->resp.length = (int64_t)n; /* HEAD and 304 tell the length of what they leave out */
+                /* HEAD and 304 tell the length of what they leave out */
+                r->resp.length = (int64_t)n;
             }
         } else if (h->id == H_TRAILER || !h1_is_hop_by_hop(&head->headers, h)) {
             headers_push(&r->resp.headers, h);
@@ -80,7 +82,8 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
     if (head->status >= 500 || r->settings->show_upstream_status) {
         struct str all = STR("");
         for (unsigned i = 0; i < r->n_tries; i++) {
-            all = arena_printf(r->arena, "%.*s%s%d", STR_ARG(all), i ? ", " : "", r->tries[i].status);
+            all =
+                arena_printf(r->arena, "%.*s%s%d", STR_ARG(all), i ? ", " : "", r->tries[i].status);
         }
         headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), all);
     }
@@ -89,27 +92,35 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
 /* nginx' charset directive: text types without a charset get the configured one. */
 static void add_charset(struct req *r)
 {
-    static const struct str types[] = {STR_INIT("text/html"), STR_INIT("text/xml"), STR_INIT("text/plain"), STR_INIT("text/vnd.wap.wml"),
-                                       STR_INIT("application/javascript"), STR_INIT("application/rss+xml")};
+    static const struct str types[] = {STR_INIT("text/html"),
+                                       STR_INIT("text/xml"),
+                                       STR_INIT("text/plain"),
+                                       STR_INIT("text/vnd.wap.wml"),
+                                       STR_INIT("application/javascript"),
+                                       STR_INIT("application/rss+xml")};
     struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
-    if (h == NULL || r->settings->charset.n == 0 || r->resp.status == 301 || r->resp.status == 302) {
+    if (h == NULL || r->settings->charset.n == 0 || r->resp.status == 301 ||
+        r->resp.status == 302) {
         return;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (str_ieq(h->value, types[i])) {
-            h->value = arena_cat(r->arena, arena_cat(r->arena, h->value, STR("; charset=")), r->settings->charset);
+            h->value = arena_cat(r->arena, arena_cat(r->arena, h->value, STR("; charset=")),
+                                 r->settings->charset);
             return;
         }
     }
 }
 
-/* The upstream went away in the middle: the client must see that the answer is not whole, or never sees any of it. */
+/* The upstream went away in the middle: the client must see that the answer is not whole, or never
+ * sees any of it. */
 static void cut(struct req *r, struct proxied *p, int error)
 {
     struct try *t = &r->tries[r->n_tries - 1];
     if (!r->client_gone) {
-        LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"", error == -EPROTO ? "malformed body" : strerror(-error),
-                 STR_ARG(r->route->o.id), STR_ARG(r->method), STR_ARG(r->raw_path));
+        LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"",
+                 error == -EPROTO ? "malformed body" : strerror(-error), STR_ARG(r->route->o.id),
+                 STR_ARG(r->method), STR_ARG(r->raw_path));
     }
     t->response_us = now_us() - t->start_us;
     p->x.parser.head.keepalive = false;
@@ -154,7 +165,8 @@ static void send_whole(struct req *r, struct proxied *p)
     struct str whole;
     int rc = await_whole(r, p, &whole);
     if (rc < 0) {
-        LOG_RATE(ERROR, "the upstream's body could not be taken whole: %s", rc == -EMSGSIZE ? "it is larger than allowed" : strerror(-rc));
+        LOG_RATE(ERROR, "the upstream's body could not be taken whole: %s",
+                 rc == -EMSGSIZE ? "it is larger than allowed" : strerror(-rc));
         cut(r, p, rc);
         return;
     }

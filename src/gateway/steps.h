@@ -1,36 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* steps: the parts of a request's way that request.c calls in order, a file each. All run in the request's fiber. */
+/* steps: the parts of a request's way that request.c calls in order, a file each. All run in the
+ * request's fiber. */
 #include "http/client.h"
 #include "plugin/chain.h"
 #include "upstream/balancer.h"
 
-/* address.c: normalise the path, find host and client address, write the X-Forwarded fields (runtime.md sections 1, 3, 8). DONE: answered with an error. */
+/* address.c: normalise the path, find host and client address, write the X-Forwarded fields
+ * (runtime.md sections 1, 3, 8). DONE: answered with an error. */
 enum verdict request_prepare(struct req *r);
-/* What $uri and matching need, for servers without a route (admin, metrics): path and host only. DONE: answered with 400. */
+/* What $uri and matching need, for servers without a route (admin, metrics): path and host only.
+ * DONE: answered with 400. */
 enum verdict request_prepare_paths(struct req *r);
 
 /* body.c: the request body on its way to the upstream. */
 struct upload {
-    struct str first;      /* what has been read already */
-    bool complete;         /* first is all of it: tries can repeat it */
-    int64_t length;        /* for client_await_request(): >= 0, -1 chunks, -2 none */
+    struct str first; /* what has been read already */
+    bool complete;    /* first is all of it: tries can repeat it */
+    int64_t length;   /* for client_await_request(): >= 0, -1 chunks, -2 none */
 };
-/* Read what comes before the upstream is asked: the whole body when it is at most UPLOAD_BUFFER bytes. DONE: answered (413, 400, 408). */
+/* Read what comes before the upstream is asked: the whole body when it is at most UPLOAD_BUFFER
+ * bytes. DONE: answered (413, 400, 408). */
 #define UPLOAD_BUFFER 65536
 enum verdict request_await_upload(struct req *r, struct upload *u);
 /* A request body error in the words of a client: 413, 408, 400. */
 enum verdict request_body_failed(struct req *r, int error);
 
-/* proxy.c: choose a node, send, read the head of the answer; tries as the upstream says. DONE: r->resp has an answer of the gateway. NEXT: *x has a response head and the connection in *c. */
+/* proxy.c: choose a node, send, read the head of the answer; tries as the upstream says. DONE:
+ * r->resp has an answer of the gateway. NEXT: *x has a response head and the connection in *c. */
 struct upconn;
 struct pump;
 struct proxied {
     struct exchange x;
     struct upconn *c;
     struct balancer_walk walk; /* open until the answer is out: least_conn counts it */
-    struct pump *pump;     /* the rest of the request body on its way, NULL: none */
-    int64_t read_ms;       /* timeout between two reads */
+    struct pump *pump;         /* the rest of the request body on its way, NULL: none */
+    int64_t read_ms;           /* timeout between two reads */
     struct upload upload;
 };
 enum verdict request_await_proxy(struct req *r, struct proxied *p);

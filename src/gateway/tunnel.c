@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tunnel: an upgraded connection (WebSocket): bytes both ways, each at the pace of its reader. A side that says it has no more to send is passed on as
- * such, the other may go on; the tunnel is over when both have ended, one is broken, or nothing has moved for the upstream's read timeout.
+ * tunnel: an upgraded connection (WebSocket): bytes both ways, each at the pace of its reader. A
+ * side that says it has no more to send is passed on as such, the other may go on; the tunnel is
+ * over when both have ended, one is broken, or nothing has moved for the upstream's read timeout.
  */
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
@@ -14,9 +15,9 @@
 struct tunnel {
     struct io *from, *to;
     int64_t idle_ms;
-    int64_t *last_ms;       /* when either direction last moved */
+    int64_t *last_ms; /* when either direction last moved */
     uint64_t bytes;
-    struct fiber *other;    /* of the other direction */
+    struct fiber *other; /* of the other direction */
     bool done;
     struct cond ended;
 };
@@ -90,14 +91,20 @@ void request_await_tunnel(struct req *r, struct proxied *p)
     headers_add(h, STR("Upgrade"), headers_get(&p->x.parser.head.headers, H_UPGRADE));
     headers_add(h, STR("Connection"), STR("Upgrade"));
     r->resp.length = -1;
-    if (r->transport->await_head(r, STR(""), true) < 0 || send_ahead(&p->c->io, ahead) < 0 || send_ahead(client, early) < 0) {
+    if (r->transport->await_head(r, STR(""), true) < 0 || send_ahead(&p->c->io, ahead) < 0 ||
+        send_ahead(client, early) < 0) {
         r->client_gone = true;
         return;
     }
     int64_t last = now_ms();
     struct tunnel *back = ARENA_NEW(r->arena, struct tunnel);
-    *back = (struct tunnel){.from = &p->c->io, .to = client, .idle_ms = p->read_ms, .last_ms = &last, .other = r->fiber};
-    struct tunnel forth = {.from = client, .to = &p->c->io, .idle_ms = p->read_ms, .last_ms = &last};
+    *back = (struct tunnel){.from = &p->c->io,
+                            .to = client,
+                            .idle_ms = p->read_ms,
+                            .last_ms = &last,
+                            .other = r->fiber};
+    struct tunnel forth = {
+        .from = client, .to = &p->c->io, .idle_ms = p->read_ms, .last_ms = &last};
     cond_init(&back->ended);
     struct fiber *f = fiber_start("tunnel", back_main, back);
     if (f == NULL) {

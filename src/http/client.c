@@ -6,7 +6,8 @@
 
 #define SMALL_READ 2048
 
-void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method)
+void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits,
+                 enum http_method method)
 {
     *x = (struct exchange){.io = io, .arena = a, .limits = limits, .method = method};
 }
@@ -23,7 +24,9 @@ static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadl
     return rc;
 }
 
-int client_await_request(struct exchange *x, struct str method, struct str target, struct headers *headers, int64_t body_length, struct str body, bool last, int64_t deadline)
+int client_await_request(struct exchange *x, struct str method, struct str target,
+                         struct headers *headers, int64_t body_length, struct str body, bool last,
+                         int64_t deadline)
 {
     if (body_length >= 0) {
         headers_add_id(headers, H_CONTENT_LENGTH, arena_u64(x->arena, (uint64_t)body_length));
@@ -39,14 +42,16 @@ int client_await_request(struct exchange *x, struct str method, struct str targe
     struct iovec iov[4] = {{head, n}};
     char size_line[18];
     x->request_done = last;
-    return await_iov(x, iov, 1 + h1_body_iov(x->chunked_request, iov + 1, size_line, body, last), deadline);
+    return await_iov(x, iov, 1 + h1_body_iov(x->chunked_request, iov + 1, size_line, body, last),
+                     deadline);
 }
 
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline)
 {
     struct iovec iov[3];
     char size_line[18];
-    int rc = await_iov(x, iov, h1_body_iov(x->chunked_request, iov, size_line, body, last), deadline);
+    int rc =
+        await_iov(x, iov, h1_body_iov(x->chunked_request, iov, size_line, body, last), deadline);
     x->request_done = last && rc == 0;
     return rc;
 }
@@ -57,7 +62,8 @@ struct gather {
     size_t n, cap;
 };
 
-/* One read; what is small, or continues a head, goes to the arena, so that no slice has to move later. */
+/* One read; what is small, or continues a head, goes to the arena, so that no slice has to move
+ * later. */
 static int await_more(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
 {
     int got;
@@ -99,7 +105,8 @@ static int await_answer(struct exchange *x, struct gather *g, struct str *bytes,
     }
 }
 
-/* A large first read is parsed where it lies in the lent buffer and only the head copied; what follows stays lent (body.ahead). */
+/* A large first read is parsed where it lies in the lent buffer and only the head copied; what
+ * follows stays lent (body.ahead). */
 static int await_one_head(struct exchange *x, struct str bytes, int64_t idle_ms)
 {
     struct gather g = {NULL, 0, 0};
@@ -124,7 +131,9 @@ static int await_one_head(struct exchange *x, struct str bytes, int64_t idle_ms)
     }
 }
 
-int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t idle_ms)
+int client_await_response(struct exchange *x,
+                          int (*on_interim)(void *arg, const struct h1_head *head), void *arg,
+                          int64_t idle_ms)
 {
     struct str ahead = STR("");
     for (int interims = 0; interims < 32; interims++) {
@@ -167,7 +176,8 @@ static char *room(struct exchange *x)
     return x->room;
 }
 
-/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile; what is lent does not. */
+/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile; what is
+ * lent does not. */
 static void keep_chunks(struct exchange *x)
 {
     struct str *ahead = &x->body.ahead;

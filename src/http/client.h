@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * client: one HTTP/1.1 exchange over a connection somebody else owns (a pooled upstream connection).
+ * client: one HTTP/1.1 exchange over a connection somebody else owns (a pooled upstream
+ * connection).
  *
- * Order: client_await_request, client_await_response, client_await_body until 0; then client_is_reusable says whether the connection may serve
- * another. Sending the request body may go on in another fiber while this one reads. All return 0 or more, or a negative errno.
+ * Order: client_await_request, client_await_response, client_await_body until 0; then
+ * client_is_reusable says whether the connection may serve another. Sending the request body may go
+ * on in another fiber while this one reads. All return 0 or more, or a negative errno.
  */
 #include "event/await.h"
 #include "http/h1_body.h"
@@ -15,38 +17,49 @@ struct exchange {
     struct io *io;
     struct arena *arena;
     const struct h1_limits *limits;
-    struct h1_parser parser;     /* the answer: parser.head */
+    struct h1_parser parser; /* the answer: parser.head */
     struct h1_body body;
     enum http_method method;
     bool asked_upgrade;
-    bool chunked_request;        /* the request body goes out in chunks */
+    bool chunked_request; /* the request body goes out in chunks */
     bool request_done;
-    bool got_bytes;              /* any byte of an answer came */
-    bool uploading;              /* another fiber still sends the body: the wait for an answer has not begun */
-    int64_t moved_ms;            /* when bytes last went out or came in */
-    uint64_t sent, received;     /* bytes on the wire */
-    bool own_runs;               /* the body is read to room, else it is lent */
-    bool kept;                   /* body.ahead is not lent */
-    char *room;                  /* LEND_BYTES in the arena, when it was needed */
-    char rest[SMALL_REST];       /* what is behind the last chunk of a read is mostly an end of chunk or of body */
+    bool got_bytes; /* any byte of an answer came */
+    /* another fiber still sends the body: the wait for an answer has not begun */
+    bool uploading;
+    int64_t moved_ms;        /* when bytes last went out or came in */
+    uint64_t sent, received; /* bytes on the wire */
+    bool own_runs;           /* the body is read to room, else it is lent */
+    bool kept;               /* body.ahead is not lent */
+    char *room;              /* LEND_BYTES in the arena, when it was needed */
+    /* what is behind the last chunk of a read is mostly an end of chunk or of body */
+    char rest[SMALL_REST];
 };
 
-void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits, enum http_method method);
+void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits,
+                 enum http_method method);
 /*
- * Send the head, with a first run of body. headers are final but for framing: body_length >= 0 adds Content-Length (a zero only for methods that
- * usually have a body), -1 sends chunks, -2 says nothing (no body).
+ * Send the head, with a first run of body. headers are final but for framing: body_length >= 0 adds
+ * Content-Length (a zero only for methods that usually have a body), -1 sends chunks, -2 says
+ * nothing (no body).
  */
-int client_await_request(struct exchange *x, struct str method, struct str target, struct headers *headers, int64_t body_length, struct str body, bool last, int64_t deadline);
+int client_await_request(struct exchange *x, struct str method, struct str target,
+                         struct headers *headers, int64_t body_length, struct str body, bool last,
+                         int64_t deadline);
 /* More of the request body. */
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline);
 /*
- * Read a response head into x->parser.head. Interim answers (1xx but 101) are given to on_interim (may be NULL), which may park. -EPROTO: not HTTP,
- * -ECONNRESET: closed first, -ETIMEDOUT: nothing moved for idle_ms, counted from the end of the request on.
+ * Read a response head into x->parser.head. Interim answers (1xx but 101) are given to on_interim
+ * (may be NULL), which may park. -EPROTO: not HTTP, -ECONNRESET: closed first, -ETIMEDOUT: nothing
+ * moved for idle_ms, counted from the end of the request on.
  */
-int client_await_response(struct exchange *x, int (*on_interim)(void *arg, const struct h1_head *head), void *arg, int64_t idle_ms);
-/* The next run of the body, lent until the next await: 1; the end: 0. Never parks as long as bytes that came with the head are left. */
+int client_await_response(struct exchange *x,
+                          int (*on_interim)(void *arg, const struct h1_head *head), void *arg,
+                          int64_t idle_ms);
+/* The next run of the body, lent until the next await: 1; the end: 0. Never parks as long as bytes
+ * that came with the head are left. */
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline);
-/* The runs to come are not lent but stay until the next client_await_body(), for who awaits other things between taking a run and passing it on. */
+/* The runs to come are not lent but stay until the next client_await_body(), for who awaits other
+ * things between taking a run and passing it on. */
 void client_own_runs(struct exchange *x);
 /* Is a run (or the end) at hand without parking? */
 bool client_has_run(const struct exchange *x);

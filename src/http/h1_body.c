@@ -2,14 +2,16 @@
 /* h1_body: see h1_body.h. */
 #include "http/h1_body.h"
 
-void h1_body_init(struct h1_body *b, const struct h1_head *head, struct str ahead, struct arena *a, const struct h1_limits *limits)
+void h1_body_init(struct h1_body *b, const struct h1_head *head, struct str ahead, struct arena *a,
+                  const struct h1_limits *limits)
 {
     b->framing = head->framing;
     b->left = head->content_length;
     b->ahead = ahead;
     b->wire = 0;
     b->error = H1_OK;
-    b->ended = head->framing == H1_NO_BODY || (head->framing == H1_LENGTH && head->content_length == 0);
+    b->ended =
+        head->framing == H1_NO_BODY || (head->framing == H1_LENGTH && head->content_length == 0);
     if (head->framing == H1_CHUNKED) {
         h1_chunked_init(&b->chunked, a, limits);
     }

@@ -29,7 +29,8 @@ struct value post_arg_form(struct req *r, struct str name)
         ptrdiff_t eq = str_index(pair, '=');
         struct str key = eq < 0 ? pair : str_head(pair, (size_t)eq);
         if (str_eq(uri_decode(r->arena, key, true), name)) {
-            struct str v = eq < 0 ? STR("") : uri_decode(r->arena, str_skip(pair, (size_t)eq + 1), true);
+            struct str v =
+                eq < 0 ? STR("") : uri_decode(r->arena, str_skip(pair, (size_t)eq + 1), true);
             return (struct value){.kind = VALUE_STR, .s = v};
         }
     }

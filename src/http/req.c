@@ -12,8 +12,8 @@
 /* Statuses nginx has a page for; an answer with another one has no body. */
 static bool has_page(int s)
 {
-    return (s >= 301 && s <= 303) || s == 307 || s == 308 || (s >= 400 && s <= 416 && s != 407) || s == 421 || s == 429 || (s >= 494 && s <= 498) ||
-           (s >= 500 && s <= 505) || s == 507;
+    return (s >= 301 && s <= 303) || s == 307 || s == 308 || (s >= 400 && s <= 416 && s != 407) ||
+           s == 421 || s == 429 || (s >= 494 && s <= 498) || (s >= 500 && s <= 505) || s == 507;
 }
 
 /* nginx names no charset in a 301 or 302. */
@@ -37,8 +37,7 @@ enum verdict req_reply(struct req *r, int status, struct str body)
     }
     r->resp.length = (int64_t)r->resp.body.n;
     if (headers_find(&r->resp.headers, H_CONTENT_TYPE) == NULL && r->resp.body.p != NULL) {
-        headers_add_id(&r->resp.headers, H_CONTENT_TYPE,
-                       content_type_of(status, r->resp.html));
+        headers_add_id(&r->resp.headers, H_CONTENT_TYPE, content_type_of(status, r->resp.html));
     }
     return DONE;
 }
@@ -58,8 +57,9 @@ enum verdict req_fail(struct req *r, int status, const char *fmt, ...)
     struct str text = arena_vprintf(r->arena, fmt, ap);
     va_end(ap);
     struct str route = r->route ? r->route->o.id : STR("-");
-    LOG_RATE(WARN, "refused with %d: %.*s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"", status, STR_ARG(text),
-             STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method), STR_ARG(r->raw_path));
+    LOG_RATE(WARN, "refused with %d: %.*s, client: %.*s, route: %.*s, request: \"%.*s %.*s\"",
+             status, STR_ARG(text), STR_ARG(r->remote_addr), STR_ARG(route), STR_ARG(r->method),
+             STR_ARG(r->raw_path));
     return req_reply_json1(r, status, "message", text);
 }
 
@@ -91,11 +91,11 @@ static struct str page_reason(int status)
 struct str req_error_page(struct arena *a, int status)
 {
     struct str reason = page_reason(status);
-    return arena_printf(a,
-                        "<html>\r\n<head><title>%d%s%.*s</title></head>\r\n<body>\r\n"
-                        "<center><h1>%d%s%.*s</h1></center>\r\n<hr><center>weir</center>\r\n</body>\r\n</html>\r\n",
-                        status, reason.n ? " " : "", STR_ARG(reason), status, reason.n ? " " : "",
-                        STR_ARG(reason));
+    return arena_printf(
+        a,
+        "<html>\r\n<head><title>%d%s%.*s</title></head>\r\n<body>\r\n"
+        "<center><h1>%d%s%.*s</h1></center>\r\n<hr><center>weir</center>\r\n</body>\r\n</html>\r\n",
+        status, reason.n ? " " : "", STR_ARG(reason), status, reason.n ? " " : "", STR_ARG(reason));
 }
 
 int req_await_send_reply(struct req *r)
@@ -116,7 +116,8 @@ void req_set_uri(struct req *r, struct str uri, struct str args)
         r->args = args;
         r->has_args = has_query;
     }
-    r->up.uri = has_query ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(query)) : path;
+    r->up.uri =
+        has_query ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(query)) : path;
 }
 
 struct str req_arg(struct req *r, struct str name, bool *has_value)
@@ -153,37 +154,33 @@ struct str req_cookie(struct req *r, struct str name)
     return STR_NONE;
 }
 
-/* The body as one run when it came as one, else gathered in the arena. */
-int req_await_body(struct req *r, uint64_t max)
+#define BODY_ROOM_MAX (1 << 20) /* what a Content-Length alone is trusted for */
+
+/* Room for n bytes more: at first what the length says, then twice as much each time. */
+static size_t body_room(const struct req *r, size_t have, size_t n)
 {
-    if (r->body.p != NULL) {
-        return max && r->body.n > max ? -EMSGSIZE : 0;
-    }
-    if (max == 0 || (r->max_body && r->max_body < max)) {
-        max = r->max_body;
-    }
-    if (max && r->content_length > 0 && (uint64_t)r->content_length > max) {
-        return -EMSGSIZE;
-    }
+    size_t said =
+        r->content_length > 0 && r->content_length < BODY_ROOM_MAX ? (size_t)r->content_length : 0;
+    return have == 0 && said >= n ? said : (have + n) * 2;
+}
+
+/* The runs gathered in the arena. */
+static int await_whole_body(struct req *r, uint64_t max, struct str *whole)
+{
     char *p = NULL;
     size_t n = 0, cap = 0;
     for (;;) {
         struct str run;
         int rc = r->transport->await_body(r, &run);
-        if (rc < 0) {
+        if (rc <= 0) {
+            *whole = str_of(p ? p : "", n);
             return rc;
-        }
-        if (rc == 0) {
-            break;
         }
         if (max && n + run.n > max) {
             return -EMSGSIZE;
         }
         if (n + run.n > cap) {
-            cap = r->content_length > 0 && n == 0 ? (size_t)r->content_length : (n + run.n) * 2;
-            if (cap < n + run.n) {
-                cap = n + run.n;
-            }
+            cap = body_room(r, n, run.n);
             char *bigger = arena_bytes(r->arena, cap);
             memcpy(bigger, p ? p : "", n);
             p = bigger;
@@ -191,7 +188,30 @@ int req_await_body(struct req *r, uint64_t max)
         memcpy(p + n, run.p, run.n);
         n += run.n;
     }
-    r->body = str_of(p ? p : "", n);
+}
+
+int req_await_body(struct req *r, uint64_t max)
+{
+    struct str whole;
+    if (r->body.p != NULL) {
+        return max && r->body.n > max ? -EMSGSIZE : 0;
+    }
+    if (r->body_error != 0 || r->body_seen > 0 || r->resp.sent) {
+        /* its beginning has gone to the upstream, or nobody waits for it any more */
+        return r->body_error ? r->body_error : -EALREADY;
+    }
+    if (max == 0 || (r->max_body && r->max_body < max)) {
+        max = r->max_body;
+    }
+    if (max && r->content_length > 0 && (uint64_t)r->content_length > max) {
+        return -EMSGSIZE;
+    }
+    int rc = await_whole_body(r, max, &whole);
+    if (rc < 0) {
+        r->body_error = rc;
+        return rc;
+    }
+    r->body = whole;
     r->body_read = true;
     return 0;
 }

@@ -280,6 +280,7 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
         }
         if (bytes.p != g.p || g.cap - g.n < 1024) {
             gather_grow(&g, q->r.arena, bytes);
+            h1_parse(&q->parser, str_of(g.p, g.n)); /* moves the slices: what was lent ends with this wait */
         }
         n = await_read_into(&c->io, g.p + g.n, g.cap - g.n, deadline);
         g.n += n > 0 ? (size_t)n : 0;
@@ -610,8 +611,14 @@ static int h1_await_interim(struct req *r, int status, const struct headers *h)
 
 static void h1_abort(struct req *r)
 {
-    of(r)->close = true;
-    of(r)->body.ended = true; /* nothing is read any more, and no lingering */
+    struct h1_req *q = of(r);
+    static const struct linger reset = {.l_onoff = 1};
+    q->close = true;
+    q->body.ended = true; /* nothing is read any more, and no lingering */
+    if (r->resp.sent && !q->chunked_out && r->resp.length < 0) {
+        /* The end of the connection would be the end of the body. */
+        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
 }
 
 static const struct transport h1_transport = {

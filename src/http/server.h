@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * server: HTTP/1.1 towards clients. One a core and purpose (proxy, admin, metrics), all on one thread.
+ * server: HTTP/1.1 towards clients. One a core and purpose (proxy, admin, metrics), all on one
+ * thread.
  *
- * A connection that waits for a request holds no fiber; one is taken when the first byte arrives and goes back when the answer is out.
- * handle() runs in that fiber with a complete head, must send an answer through r->transport (or req_await_send_reply), and may park.
+ * A connection that waits for a request holds no fiber; one is taken when the first byte arrives
+ * and goes back when the answer is out. handle() runs in that fiber with a complete head, must send
+ * an answer through r->transport (or req_await_send_reply), and may park.
  */
 #include "http/req.h"
 #include "net/listener.h"
@@ -17,18 +19,20 @@ struct server_stats {
 struct server {
     const char *name;
     void (*handle)(struct req *r);
-    /* A request that never became one (malformed head, timeout): for the access log. May be NULL. */
+    /* A request that never became one (malformed head, timeout): for the access log. May be NULL.
+     */
     void (*refused)(struct req *r);
     const struct settings *settings;
     struct h1_limits limits;
-    void *core;               /* copied to req.core */
-    bool draining;            /* answers say Connection: close; idle connections are closed */
-    bool is_proxy;            /* limits per source and memory pressure apply */
-    struct list conns;        /* all open ones */
+    void *core;        /* copied to req.core */
+    bool draining;     /* answers say Connection: close; idle connections are closed */
+    bool is_proxy;     /* limits per source and memory pressure apply */
+    struct list conns; /* all open ones */
     struct server_stats stats;
 };
 
-void server_init(struct server *s, const char *name, void (*handle)(struct req *r), const struct settings *settings, void *core);
+void server_init(struct server *s, const char *name, void (*handle)(struct req *r),
+                 const struct settings *settings, void *core);
 /* Serve an accepted socket. */
 void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local);
 /* Stop keeping connections: closes the idle ones now, the others after their answer. */
@@ -37,12 +41,15 @@ void server_drain(struct server *s);
 void server_close_all(struct server *s);
 
 /* ---- for the gateway ---- */
-/* The client's socket, to watch it or to make a tunnel; what was read beyond the head is in *ahead. */
+/* The client's socket, to watch it or to make a tunnel; what was read beyond the head is in *ahead.
+ */
 struct io *server_io(struct req *r, struct str *ahead);
-/* Client went away? Calls fiber_cancel() on r's fiber when the client closes while the watch is on. Only while nothing reads from the client. */
+/* Client went away? Calls fiber_cancel() on r's fiber when the client closes while the watch is on.
+ * Only while nothing reads from the client. */
 void server_watch_client(struct req *r, bool on);
 
 /* ---- overload, shared by all cores ---- */
-/* 0: none, 1: answers close connections, 2: new requests are refused with 503. Set by the control thread. */
+/* 0: none, 1: answers close connections, 2: new requests are refused with 503. Set by the control
+ * thread. */
 void server_set_pressure(int level);
 int server_pressure(void);

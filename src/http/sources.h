@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * sources: how many connections each client address holds, over all cores, so that one client cannot take them all. Any thread; striped locks, touched
- * when a connection opens and closes only.
+ * sources: how many connections each client address holds, over all cores, so that one client
+ * cannot take them all. Any thread; striped locks, touched when a connection opens and closes only.
  */
 #include "base/ip.h"
 

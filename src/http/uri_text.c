@@ -15,11 +15,12 @@ int hex_digit(char c)
 
 static bool is_unreserved(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' ||
-           c == '_' || c == '~';
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
-/* What nginx leaves alone in a path it writes: printable ASCII but what may not stand in a URI, '%', '?' and '#'. */
+/* What nginx leaves alone in a path it writes: printable ASCII but what may not stand in a URI,
+ * '%', '?' and '#'. */
 static bool is_path_byte(unsigned char c)
 {
     return c > 0x20 && c < 0x7f && strchr("%?#\"<>\\^`{|}", c) == NULL;
@@ -67,7 +68,8 @@ struct str uri_decode(struct arena *a, struct str s, bool plus)
     char *out = arena_bytes(a, s.n), *o = out;
     for (size_t i = 0; i < s.n; i++) {
         int hi, lo;
-        if (s.p[i] == '%' && i + 2 < s.n && (hi = hex_digit(s.p[i + 1])) >= 0 && (lo = hex_digit(s.p[i + 2])) >= 0) {
+        if (s.p[i] == '%' && i + 2 < s.n && (hi = hex_digit(s.p[i + 1])) >= 0 &&
+            (lo = hex_digit(s.p[i + 2])) >= 0) {
             *o++ = (char)(hi * 16 + lo);
             i += 2;
         } else {

@@ -22,7 +22,9 @@ static struct value number(double n)
 
 static struct value seconds(struct req *r, int64_t us)
 {
-    return text(us < 0 ? STR("-") : arena_printf(r->arena, "%lld.%03lld", (long long)(us / 1000000), (long long)(us / 1000 % 1000)));
+    return text(us < 0 ? STR("-")
+                       : arena_printf(r->arena, "%lld.%03lld", (long long)(us / 1000000),
+                                      (long long)(us / 1000 % 1000)));
 }
 
 /* "a, b" over the tries at upstreams, as nginx lists them; missing without a try. */
@@ -76,12 +78,14 @@ static struct value get_args(struct req *r)
 
 static struct value get_request_uri(struct req *r)
 {
-    return text(r->has_args ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(r->uri), STR_ARG(r->args)) : r->uri);
+    return text(r->has_args ? arena_printf(r->arena, "%.*s?%.*s", STR_ARG(r->uri), STR_ARG(r->args))
+                            : r->uri);
 }
 
 static struct value get_request(struct req *r)
 {
-    return text(arena_printf(r->arena, "%.*s %.*s HTTP/%u.%u", STR_ARG(r->method), STR_ARG(r->target), r->major, r->minor));
+    return text(arena_printf(r->arena, "%.*s %.*s HTTP/%u.%u", STR_ARG(r->method),
+                             STR_ARG(r->target), r->major, r->minor));
 }
 
 static struct value get_remote_user(struct req *r)
@@ -111,7 +115,8 @@ static struct value get_hostname(struct req *r)
 
 static struct value get_msec(struct req *r)
 {
-    return text(arena_printf(r->arena, "%lld.%03lld", (long long)(wall_us() / 1000000), (long long)(wall_us() / 1000 % 1000)));
+    return text(arena_printf(r->arena, "%lld.%03lld", (long long)(wall_us() / 1000000),
+                             (long long)(wall_us() / 1000 % 1000)));
 }
 
 static const struct try *last_try(const struct req *r)
@@ -139,12 +144,15 @@ static struct value get_balancer_port(struct req *r)
 static struct value get_forwarded_for(struct req *r)
 {
     struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
-    return text(had.p ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr)) : r->remote_addr);
+    return text(had.p ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr))
+                      : r->remote_addr);
 }
 
 static struct value get_content_length(struct req *r)
 {
-    return r->content_length < 0 ? (struct value){0} : text(arena_printf(r->arena, "%lld", (long long)r->content_length));
+    return r->content_length < 0
+               ? (struct value){0}
+               : text(arena_printf(r->arena, "%lld", (long long)r->content_length));
 }
 
 static struct value get_realip_remote_addr(struct req *r)
@@ -179,7 +187,7 @@ static struct value get_upstream_total(struct req *r)
     X(request, get_request(r))                                                                     \
     X(args, get_args(r))                                                                           \
     X(query_string, get_args(r))                                                                   \
-    X(is_args, text(r->args.n ? STR("?") : STR("")))                                             \
+    X(is_args, text(r->args.n ? STR("?") : STR("")))                                               \
     X(host, text(r->host))                                                                         \
     X(hostname, get_hostname(r))                                                                   \
     X(remote_addr, text(r->remote_addr))                                                           \
@@ -216,10 +224,11 @@ static struct value get_upstream_total(struct req *r)
     X(apisix_upstream_response_time, get_upstream_total(r))                                        \
     X(upstream_scheme, text(r->upstream ? r->upstream->scheme : STR("http")))                      \
     X(upstream_host, text(r->upstream_host.p ? r->upstream_host : r->up.host))                     \
-    X(upstream_uri, text(r->upstream_uri.p ? r->upstream_uri : r->up.uri.p ? r->up.uri : STR("")))  \
+    X(upstream_uri, text(r->upstream_uri.p ? r->upstream_uri : r->up.uri.p ? r->up.uri : STR(""))) \
     X(upstream_upgrade, text(r->upgrade ? headers_get(&r->headers, H_UPGRADE) : STR_NONE))         \
     X(upstream_connection, text(r->upgrade ? headers_get(&r->headers, H_CONNECTION) : STR_NONE))   \
-    X(upstream_unresolved_host, text(last_try(r) && last_try(r)->node ? last_try(r)->node->host : STR_NONE)) \
+    X(upstream_unresolved_host,                                                                    \
+      text(last_try(r) && last_try(r)->node ? last_try(r)->node->host : STR_NONE))                 \
     X(balancer_ip, get_balancer_ip(r))                                                             \
     X(balancer_port, get_balancer_port(r))                                                         \
     X(consumer_name, text(r->consumer ? r->consumer->username : STR_NONE))                         \
@@ -243,7 +252,7 @@ enum var_id {
 #define X(name, expr) VAR_##name,
     VARS(X)
 #undef X
-    VAR_ARG,
+        VAR_ARG,
     VAR_HTTP,
     VAR_COOKIE,
     VAR_POST_ARG,

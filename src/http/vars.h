@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * vars: the $variables of a request (runtime.md section 4). A fixed name is a row of the table in vars.c; arg_x, http_x, cookie_x and other families are
- * prefixes. Unknown names are missing.
+ * vars: the $variables of a request (runtime.md section 4). A fixed name is a row of the table in
+ * vars.c; arg_x, http_x, cookie_x and other families are prefixes. Unknown names are missing.
  */
 #include "http/req.h"
 #include "schema/var.h"

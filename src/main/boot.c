@@ -245,7 +245,7 @@ static int reload_plugins(struct err *e)
 
 /* ---- reload of config.yaml ---- */
 
-static void reload_main(void *arg)
+static void await_reload(void)
 {
     struct err e = {""};
     struct settings *s = settings_load(boot.config, warn, &e);
@@ -263,29 +263,62 @@ static void reload_main(void *arg)
     LOG(NOTICE, "config.yaml was read again");
 }
 
+/* What signals have asked for. One reload at a time, and none while the gateway starts or stops. */
+static struct {
+    bool ready, reload, reloading, stopping;
+} asked;
+
+static void reload_main(void *arg)
+{
+    asked.reloading = true;
+    while (asked.reload && !asked.stopping) {
+        asked.reload = false;
+        await_reload();
+    }
+    asked.reloading = false;
+}
+
 /* ---- stop ---- */
+
+#define FACES_END_MS 5000
+
+static unsigned face_requests(void)
+{
+    return boot.admin.server.stats.active + boot.metrics.server.stats.active + boot.status.server.stats.active;
+}
 
 static void stop_main(void *arg)
 {
     LOG(NOTICE, "stopping: no new connections, running requests finish");
+    while (asked.reloading) {
+        await_until(deadline_in(10));
+    }
     close_face(&boot.admin);
     close_face(&boot.metrics);
     close_face(&boot.status);
     gateway_await_stop();
-    if (boot.store) {
+    int64_t until = deadline_in(FACES_END_MS);
+    while (face_requests() > 0 && now_ms() < until) {
+        await_until(deadline_in(10));
+    }
+    /* A request that does not end may be in the middle of a write: the store survives an end without a close. */
+    if (boot.store && face_requests() == 0) {
         boot.store->ops->close(boot.store);
     }
     loop_stop(loop_self());
 }
 
-static bool stopping;
-
 static void on_signal(int signo)
 {
     if (signo == SIGHUP) {
-        fiber_start("reload", reload_main, NULL);
-    } else if (!stopping) {
-        stopping = true;
+        asked.reload = true;
+        if (asked.ready && !asked.reloading) {
+            fiber_start("reload", reload_main, NULL);
+        }
+    } else if (!asked.ready) {
+        _exit(0); /* nothing is served yet */
+    } else if (!asked.stopping) {
+        asked.stopping = true;
         fiber_start("stop", stop_main, NULL);
     }
 }
@@ -388,6 +421,10 @@ static void boot_main(void *arg)
     }
     status_set_ready();
     LOG(NOTICE, "weir " WEIR_VERSION " is ready: %u cores", boot.settings->workers);
+    asked.ready = true;
+    if (asked.reload) {
+        reload_main(NULL);
+    }
 }
 
 /* A connection is a descriptor: take as many as the system allows. */

@@ -19,7 +19,8 @@ static void echo_handle(struct req *r)
     int rc = req_await_body(r, 1 << 19);
     buf_printf(&b, "%.*s %.*s HTTP/1.%u\n", STR_ARG(r->method), STR_ARG(r->target), r->minor);
     for (unsigned i = 0; i < r->headers.n; i++) {
-        buf_printf(&b, "%.*s: %.*s\n", STR_ARG(r->headers.v[i].name), STR_ARG(r->headers.v[i].value));
+        buf_printf(&b, "%.*s: %.*s\n", STR_ARG(r->headers.v[i].name),
+                   STR_ARG(r->headers.v[i].value));
     }
     if (rc == 0 && r->body.n) {
         buf_addc(&b, '\n');

@@ -10,7 +10,8 @@ static struct snapshot *now;
 static unsigned refused;
 static bool publishing;
 static struct cond turn = {{&turn.waiters, &turn.waiters}};
-static uint64_t applied, in_force; /* batches applied to `now`, and the newest of them all cores use */
+static uint64_t applied,
+    in_force; /* batches applied to `now`, and the newest of them all cores use */
 
 const struct snapshot *live_snapshot(void)
 {
@@ -25,7 +26,8 @@ unsigned live_refused(void)
 static void on_bad(const struct change *c, const struct err *e, void *arg)
 {
     refused++;
-    LOG(ERROR, "%s %.*s is not usable and was left out: %s", object_kind_word(c->kind), STR_ARG(c->id), e->msg);
+    LOG(ERROR, "%s %.*s is not usable and was left out: %s", object_kind_word(c->kind),
+        STR_ARG(c->id), e->msg);
 }
 
 int live_apply(const struct change *changes, size_t n)
@@ -46,7 +48,8 @@ int live_await_first(void)
     return gateway_await_publish(now);
 }
 
-/* Whoever finds nobody publishing publishes for all who applied before; the others wait until their batch is in force. */
+/* Whoever finds nobody publishing publishes for all who applied before; the others wait until their
+ * batch is in force. */
 int live_await_publish(const struct change *changes, size_t n)
 {
     live_apply(changes, n);

@@ -31,16 +31,14 @@ static int serve(void *arg)
 
 static int cmd_run(struct options *o)
 {
-    int pid = supervisor_pid(o->pid_path);
-    if (pid) {
-        fprintf(stderr, "weir: already running with this data folder, pid %d\n", pid);
-        return 1;
-    }
     if (mkdir(o->data, 0700) != 0 && errno != EEXIST) {
         fprintf(stderr, "weir: cannot make the data folder %s: %s\n", o->data, strerror(errno));
         return 1;
     }
-    return o->no_supervisor ? serve(o) : supervisor_run(o->pid_path, serve, o);
+    if (supervisor_claim(o->pid_path) != 0) {
+        return 1;
+    }
+    return o->no_supervisor ? serve(o) : supervisor_run(serve, o);
 }
 
 static int cmd_check(struct options *o)
@@ -79,7 +77,7 @@ static int cmd_stop(struct options *o)
         return 1;
     }
     const struct timespec tick = {.tv_nsec = 20 * 1000 * 1000};
-    while (kill(pid, 0) == 0) {
+    while (supervisor_pid(o->pid_path) == pid) {
         nanosleep(&tick, NULL);
     }
     return 0;

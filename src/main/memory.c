@@ -31,7 +31,8 @@ static uint64_t resident(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What malloc keeps for later is memory that others could use; giving it back is slow, so once a second. */
+/* What malloc keeps for later is memory that others could use; giving it back is slow, so once a
+ * second. */
 static uint64_t resident_trimmed(void)
 {
     if (now_ms() - trimmed_ms >= 1000) {
@@ -49,7 +50,8 @@ static void on_timer(struct timer *t)
     }
     int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
     if (now != level) {
-        LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20), (unsigned long long)(limit >> 20), now);
+        LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20),
+            (unsigned long long)(limit >> 20), now);
         level = now;
         changed(now);
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * memory: watches the process' resident memory against a budget. Levels: 0; 1 from 85 % (connections are not kept); 2 from 95 % (new requests get 503).
+ * memory: watches the process' resident memory against a budget. Levels: 0; 1 from 85 %
+ * (connections are not kept); 2 from 95 % (new requests get 503).
  */
 #include <stdint.h>
 
-/* Look every 100 ms on this thread's loop; on_change(level) when the level changes. budget in bytes, 0: off. */
+/* Look every 100 ms on this thread's loop; on_change(level) when the level changes. budget in
+ * bytes, 0: off. */
 void memory_watch_start(uint64_t budget, void (*on_change)(int level));

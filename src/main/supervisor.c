@@ -37,9 +37,10 @@ static pid_t start(int (*child)(void *arg), void *arg)
 {
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_UNBLOCK, &set, NULL); /* the others stay blocked until the child reads them */
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent) {
             _exit(1);
@@ -59,15 +60,26 @@ static bool pass_on(int signo)
     return stop;
 }
 
-static void write_pid(const char *path)
+int supervisor_claim(const char *pid_path)
 {
-    FILE *f = fopen(path, "we");
-    if (f == NULL) {
-        fprintf(stderr, "weir: cannot write %s: %s\n", path, strerror(errno));
-        return;
+    /* Never closed: the lock is the claim, and the child inherits it. Never unlinked: two could hold locks on files of one name. */
+    int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        fprintf(stderr, "weir: cannot open %s: %s\n", pid_path, strerror(errno));
+        return -1;
     }
-    fprintf(f, "%d\n", (int)getpid());
-    fclose(f);
+    struct flock lock = {.l_type = F_WRLCK};
+    if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        int pid = supervisor_pid(pid_path);
+        fprintf(stderr, "weir: already running with this data folder, pid %d\n", pid);
+        close(fd);
+        return -1;
+    }
+    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {
+        fprintf(stderr, "weir: cannot write %s: %s\n", pid_path, strerror(errno));
+        return -1;
+    }
+    return 0;
 }
 
 static void say_death(int status)
@@ -102,32 +114,28 @@ static bool pause_for(int fd, int ms)
     return poll(&p, 1, ms) > 0 && read(fd, &info, sizeof(info)) == sizeof(info) && pass_on((int)info.ssi_signo);
 }
 
-int supervisor_run(const char *pid_path, int (*child)(void *arg), void *arg)
+int supervisor_run(int (*child)(void *arg), void *arg)
 {
     sigset_t set;
     handled(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_CLOEXEC), pause_ms = 0;
     bool stopping = false;
-    write_pid(pid_path);
     for (;;) {
         int64_t born = clock_us();
         child_pid = start(child, arg);
         if (child_pid < 0) {
             fprintf(stderr, "weir: cannot start the gateway process: %s\n", strerror(errno));
-            unlink(pid_path);
             return 1;
         }
         int status = wait_child(fd, &stopping);
         if (!WIFSIGNALED(status) || stopping) {
-            unlink(pid_path);
             return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         }
         say_death(status);
         child_pid = 0;
         pause_ms = clock_us() - born > YOUNG_US ? 0 : pause_ms == 0 ? 100 : pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
         if (pause_ms && pause_for(fd, pause_ms)) {
-            unlink(pid_path);
             return 0;
         }
     }
@@ -140,7 +148,10 @@ int supervisor_pid(const char *pid_path)
     if (f == NULL) {
         return 0;
     }
-    if (fscanf(f, "%d", &pid) != 1 || pid <= 0 || kill(pid, 0) != 0) {
+    /* A pid alone says little: after a crash of the machine it may be somebody else's. */
+    struct flock lock = {.l_type = F_RDLCK};
+    bool held = fcntl(fileno(f), F_OFD_GETLK, &lock) == 0 && lock.l_type == F_WRLCK;
+    if (!held || fscanf(f, "%d", &pid) != 1) {
         pid = 0;
     }
     fclose(f);

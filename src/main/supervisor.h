@@ -5,7 +5,12 @@
  * it keeps dying young).
  */
 
-/* Run child() in a process of its own until it ends by itself or by our signals; the exit status for main(). pid_path: where our pid is written while we run. */
-int supervisor_run(const char *pid_path, int (*child)(void *arg), void *arg);
-/* The pid in pid_path when that process lives, else 0. */
+/*
+ * Make the data folder ours: our pid in pid_path, which stays locked until this process and its child have ended, however that happens. 0; or -1, said on
+ * stderr, when another has it.
+ */
+int supervisor_claim(const char *pid_path);
+/* Run child() in a process of its own until it ends by itself or by our signals; the exit status for main(). */
+int supervisor_run(int (*child)(void *arg), void *arg);
+/* The pid in pid_path while its lock is held, else 0. */
 int supervisor_pid(const char *pid_path);

@@ -64,7 +64,7 @@ static void on_socket(struct poll *p, unsigned ready)
 
 static struct socket *socket_find(struct dns *d, int fd)
 {
-    LIST_EACH (l, &d->sockets) {
+    LIST_EACH(l, &d->sockets) {
         struct socket *s = CONTAINER_OF(l, struct socket, link);
         if (s->poll.fd == fd) {
             return s;

@@ -26,8 +26,8 @@ struct level {
 
 struct merged {
     const struct plugin_use *use;
-    bool with_consumer;       /* from consumer or group */
-    bool hides_route;         /* a lower level had it too */
+    bool with_consumer; /* from consumer or group */
+    bool hides_route;   /* a lower level had it too */
 };
 
 static unsigned merge(const struct level *levels, unsigned n_levels, struct merged *out)
@@ -55,11 +55,13 @@ static int64_t priority_of(const struct plugin_use *u)
 
 static int by_priority(const void *a, const void *b)
 {
-    int64_t x = priority_of(((const struct merged *)a)->use), y = priority_of(((const struct merged *)b)->use);
+    int64_t x = priority_of(((const struct merged *)a)->use),
+            y = priority_of(((const struct merged *)b)->use);
     if (x != y) {
         return x < y ? 1 : -1;
     }
-    return strcmp(((const struct merged *)a)->use->plugin->name, ((const struct merged *)b)->use->plugin->name);
+    return strcmp(((const struct merged *)a)->use->plugin->name,
+                  ((const struct merged *)b)->use->plugin->name);
 }
 
 static bool takes_part(const struct plugin *p, enum phase ph)
@@ -100,7 +102,8 @@ static struct chain *build(const uint64_t key[5], const struct merged *m, unsign
     for (int ph = 0; ph < PHASE_COUNT; ph++) {
         c->steps[ph] = room;
         for (unsigned i = 0; i < n; i++) {
-            /* A plugin that only the consumer has comes too late for rewrite proper; one the route had ran with the route's conf. */
+            /* A plugin that only the consumer has comes too late for rewrite proper; one the route
+             * had ran with the route's conf. */
             bool late = ph == PHASE_REWRITE && m[i].with_consumer && !m[i].hides_route;
             if (!m[i].use->meta.disable && !late && takes_part(m[i].use->plugin, (enum phase)ph)) {
                 *room++ = step_of(&m[i]);
@@ -111,7 +114,8 @@ static struct chain *build(const uint64_t key[5], const struct merged *m, unsign
     c->late = room;
     for (unsigned i = 0; i < n; i++) {
         const struct plugin *p = m[i].use->plugin;
-        if (!m[i].use->meta.disable && m[i].with_consumer && !m[i].hides_route && !p->auth && p->rewrite) {
+        if (!m[i].use->meta.disable && m[i].with_consumer && !m[i].hides_route && !p->auth &&
+            p->rewrite) {
             *room++ = step_of(&m[i]);
             c->n_late++;
         }
@@ -322,7 +326,8 @@ static void apply_error_response(struct req *r, const struct step *s)
     req_reply(r, r->resp.status, s->meta->error_response);
 }
 
-static enum verdict run(struct req *r, const struct step *s, enum verdict (*fn)(struct req *, const void *))
+static enum verdict run(struct req *r, const struct step *s,
+                        enum verdict (*fn)(struct req *, const void *))
 {
     enum verdict v = fn(r, s->conf);
     if (v == DONE) {
@@ -331,13 +336,15 @@ static enum verdict run(struct req *r, const struct step *s, enum verdict (*fn)(
     return v;
 }
 
-enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph, const struct chain *skip_for)
+enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph,
+                       const struct chain *skip_for)
 {
     for (unsigned i = 0; c && i < c->n[ph]; i++) {
         const struct step *s = &c->steps[ph][i];
-        enum verdict (*fn)(struct req *, const void *) = ph == PHASE_REWRITE  ? s->plugin->rewrite
-                                                         : ph == PHASE_ACCESS ? s->plugin->access
-                                                                              : s->plugin->before_proxy;
+        enum verdict (*fn)(struct req *, const void *) = ph == PHASE_REWRITE ? s->plugin->rewrite
+                                                         : ph == PHASE_ACCESS
+                                                             ? s->plugin->access
+                                                             : s->plugin->before_proxy;
         if (is_wanted(r, s, skip_for) && run(r, s, fn) == DONE) {
             return DONE;
         }
@@ -348,7 +355,8 @@ enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph, cons
 enum verdict chain_run_late(struct req *r, const struct chain *c)
 {
     for (unsigned i = 0; i < c->n_late; i++) {
-        if (is_wanted(r, &c->late[i], NULL) && run(r, &c->late[i], c->late[i].plugin->rewrite) == DONE) {
+        if (is_wanted(r, &c->late[i], NULL) &&
+            run(r, &c->late[i], c->late[i].plugin->rewrite) == DONE) {
             return DONE;
         }
     }
@@ -365,12 +373,14 @@ void chain_notify(struct req *r, const struct chain *c, enum phase ph, const str
     }
 }
 
-void chain_filter_body(struct req *r, const struct chain *c, enum phase ph, struct body_run *b, const struct chain *skip_for)
+void chain_filter_body(struct req *r, const struct chain *c, enum phase ph, struct body_run *b,
+                       const struct chain *skip_for)
 {
     for (unsigned i = 0; c && i < c->n[ph]; i++) {
         const struct step *s = &c->steps[ph][i];
         if (is_wanted(r, s, skip_for)) {
-            (ph == PHASE_BODY_FILTER ? s->plugin->body_filter : s->plugin->delayed_body_filter)(r, s->conf, b);
+            (ph == PHASE_BODY_FILTER ? s->plugin->body_filter
+                                     : s->plugin->delayed_body_filter)(r, s->conf, b);
         }
     }
 }

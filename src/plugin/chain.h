@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * chain: the plugins of a request, merged (consumer > consumer group > route > plugin config > service), sorted by priority, one array a phase. Running a
- * phase is walking an array.
+ * chain: the plugins of a request, merged (consumer > consumer group > route > plugin config >
+ * service), sorted by priority, one array a phase. Running a phase is walking an array.
  *
- * Merged on first use and kept per core, keyed by the serials of the objects it was made of, so a stale one is never found again. A request holds its
- * chains until it ends; unheld ones make room for others (at most CHAINS_KEPT a core).
+ * Merged on first use and kept per core, keyed by the serials of the objects it was made of, so a
+ * stale one is never found again. A request holds its chains until it ends; unheld ones make room
+ * for others (at most CHAINS_KEPT a core).
  */
 #include "plugin/plugin.h"
 
@@ -19,32 +20,39 @@ struct step {
 };
 
 struct chain {
-    uint64_t key[5];         /* serials: route, service, plugin config, group, consumer */
+    uint64_t key[5]; /* serials: route, service, plugin config, group, consumer */
     unsigned holds;
-    bool used;               /* since the clock hand passed */
-    struct chain *next;      /* in its bucket */
+    bool used;          /* since the clock hand passed */
+    struct chain *next; /* in its bucket */
     unsigned n[PHASE_COUNT];
     const struct step *steps[PHASE_COUNT];
-    unsigned n_late;         /* rewrite steps that came with the consumer only: they run once it is known */
+    /* rewrite steps that came with the consumer only: they run once it is known */
+    unsigned n_late;
     const struct step *late;
-    struct step *all;        /* every enabled one, by priority: one allocation with the arrays above */
+    /* every enabled one, by priority: one allocation with the arrays above */
+    struct step *all;
     unsigned n_all;
 };
 
-/* The chain of r's route, service, plugin config, consumer group and consumer as they stand; held. */
+/* The chain of r's route, service, plugin config, consumer group and consumer as they stand; held.
+ */
 struct chain *chain_of(const struct req *r);
 /* The chain of the global rules of r's snapshot, NULL when there are none; held. */
 struct chain *chain_of_globals(const struct req *r);
 void chain_drop(struct chain *c);
 /* Is p enabled in it? */
 bool chain_has(const struct chain *c, const struct plugin *p);
-/* A phase that may answer: DONE as soon as a plugin answered (`_meta.error_response` applied). skip_for: the route's chain; plugins that prefer the route are left out when it has them. */
-enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph, const struct chain *skip_for);
+/* A phase that may answer: DONE as soon as a plugin answered (`_meta.error_response` applied).
+ * skip_for: the route's chain; plugins that prefer the route are left out when it has them. */
+enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph,
+                       const struct chain *skip_for);
 /* The rewrite phase of what the consumer brought. */
 enum verdict chain_run_late(struct req *r, const struct chain *c);
 /* header_filter and log: every plugin runs. */
-void chain_notify(struct req *r, const struct chain *c, enum phase ph, const struct chain *skip_for);
-void chain_filter_body(struct req *r, const struct chain *c, enum phase ph, struct body_run *b, const struct chain *skip_for);
+void chain_notify(struct req *r, const struct chain *c, enum phase ph,
+                  const struct chain *skip_for);
+void chain_filter_body(struct req *r, const struct chain *c, enum phase ph, struct body_run *b,
+                       const struct chain *skip_for);
 /* Free this core's chains (thread end). */
 void chain_core_fini(void);
 /* Chains kept on this core, for tests. */

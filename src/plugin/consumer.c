@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* consumer: what the plugins of a request share: their state, their metadata, and who is asking (runtime.md section 9). */
+/* consumer: what the plugins of a request share: their state, their metadata, and who is asking
+ * (runtime.md section 9). */
 #include "config/snapshot.h"
 #include "plugin/plugin.h"
-
 
 void *req_ctx_get(const struct req *r, const struct plugin *p)
 {
@@ -46,15 +46,18 @@ void req_set_consumer(struct req *r, const struct identity *who)
 {
     r->consumer = who->consumer;
     r->credential = who->credential;
-    r->consumer_group = who->consumer->group_id.p
-                            ? SNAP_FIND(r->snapshot, CONSUMER_GROUP, consumer_group, who->consumer->group_id)
-                            : NULL;
+    r->consumer_group =
+        who->consumer->group_id.p
+            ? SNAP_FIND(r->snapshot, CONSUMER_GROUP, consumer_group, who->consumer->group_id)
+            : NULL;
     set_or_del(r, H_X_CONSUMER_USERNAME, "X-Consumer-Username", who->consumer->username);
-    set_or_del(r, H_X_CREDENTIAL_IDENTIFIER, "X-Credential-Identifier", who->credential ? who->credential->credential_id : STR_NONE);
+    set_or_del(r, H_X_CREDENTIAL_IDENTIFIER, "X-Credential-Identifier",
+               who->credential ? who->credential->credential_id : STR_NONE);
     set_or_del(r, H_X_CONSUMER_CUSTOM_ID, "X-Consumer-Custom-ID", who->consumer->custom_id);
 }
 
-const struct identity *req_find_identity(const struct req *r, const struct plugin *p, struct str key)
+const struct identity *req_find_identity(const struct req *r, const struct plugin *p,
+                                         struct str key)
 {
     return snapshot_identity(r->snapshot, p->name, key);
 }

@@ -32,7 +32,7 @@ static int check_value(const json_t *v, struct err *e)
     json_t *item;
 
     if (json_is_array(v)) {
-        json_array_foreach ((json_t *)v, i, item) {
+        json_array_foreach((json_t *)v, i, item) {
             if (check_value(item, e) != 0) {
                 return -1;
             }
@@ -53,7 +53,7 @@ static int check_map(const json_t *map, struct err *e)
     const char *name;
     json_t *v;
 
-    json_object_foreach ((json_t *)map, name, v) {
+    json_object_foreach((json_t *)map, name, v) {
         if (check_name(str_c(name), e) != 0 || check_value(v, e) != 0) {
             return -1;
         }
@@ -69,7 +69,7 @@ int header_ops_check(const json_t *conf, struct err *e)
     if (conf == NULL || !is_new_form(conf)) {
         return check_map(conf, e);
     }
-    json_array_foreach (json_get(conf, "remove"), i, name) {
+    json_array_foreach(json_get(conf, "remove"), i, name) {
         if (check_name(json_str(name), e) != 0) {
             return -1;
         }
@@ -105,7 +105,7 @@ static const struct header_op *ops_new(struct arena *a, const json_t *map, unsig
         return NULL;
     }
     struct header_op *ops = ARENA_ARRAY(a, struct header_op, json_object_size(map));
-    json_object_foreach ((json_t *)map, name, v) {
+    json_object_foreach((json_t *)map, name, v) {
         ops[(*n)++] = op_new(a, name, v);
     }
     return ops;

@@ -63,7 +63,7 @@ int ip_set_check(const json_t *list, struct err *e)
     json_t *item;
     size_t i;
 
-    json_array_foreach ((json_t *)list, i, item) {
+    json_array_foreach((json_t *)list, i, item) {
         if (parse(item, &ignored, e) != 0) {
             return -1;
         }

@@ -21,18 +21,15 @@ struct limit_number limit_number_new(struct arena *a, const json_t *v)
     if (json_is_string(v)) {
         return (struct limit_number){.text = tmpl_new(a, json_str(v))};
     }
-    return (struct limit_number){.v = json_integer_value(v)};
+    const int64_t n = json_integer_value(v);
+    return (struct limit_number){.v = n < SAFE_INTEGER ? n : SAFE_INTEGER};
 }
 
-bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least, int64_t *out)
+bool limit_number_expand(const struct limit_number *n, struct req *r, int64_t least, int64_t *out)
 {
+    struct str text = tmpl_expand(n->text, r->arena, r, NULL);
     double v;
 
-    if (n->text == NULL) {
-        *out = n->v;
-        return true;
-    }
-    struct str text = tmpl_expand(n->text, r->arena, r, NULL);
     if (!str_to_number(text, &v) || !(v >= (double)least) || v > (double)SAFE_INTEGER ||
         v != floor(v)) {
         LOG_RATE(WARN, "\"%.*s\" is no integer from %lld to 2^53 - 1", STR_ARG(text),
@@ -83,6 +80,7 @@ struct limit_owner {
     const char *plugin;
     uint64_t conf, serial; /* hash of what the conf says; of this conf alone */
     uint64_t id;
+    size_t name_n;
     char name[256];
 };
 
@@ -120,11 +118,18 @@ struct limit_owner *limit_owner_new(struct arena *a, const char *plugin, const j
     return o;
 }
 
+/* As much of it as there is room for. */
+static void owner_name(struct limit_owner *o, struct str name)
+{
+    o->name_n = name.n < sizeof(o->name) ? name.n : sizeof(o->name);
+    memcpy(o->name, name.p, o->name_n);
+}
+
 struct limit_owner *limit_owner_of_group(struct arena *a, const char *plugin, struct str group)
 {
     struct limit_owner *o = ARENA_NEW(a, struct limit_owner);
 
-    snprintf(o->name, sizeof(o->name), "%.*s:", STR_ARG(group));
+    owner_name(o, arena_cat(a, limit_json_escaped(a, group), STR(":")));
     o->id = text_id(plugin, arena_cat(a, STR("group "), group));
     o->known = true;
     return o;
@@ -169,16 +174,20 @@ static const struct object *holder_of(const struct req *r, const void *conf)
 static void owner_find(struct limit_owner *o, const struct req *r, const void *conf)
 {
     const struct object *holder = holder_of(r, conf);
+    struct arena *a = arena_new(512);
+    struct str name;
 
+    /* Ids of objects have no characters that JSON escapes. */
     if (holder != NULL) {
-        snprintf(o->name, sizeof(o->name),
-                 "/apisix/%s/%.*s:%llu:", object_kind_plural(holder->kind), STR_ARG(holder->id),
-                 (unsigned long long)o->conf);
+        name = arena_printf(a, "/apisix/%s/%.*s:%llu:", object_kind_plural(holder->kind),
+                            STR_ARG(holder->id), (unsigned long long)o->conf);
     } else {
-        snprintf(o->name, sizeof(o->name), "%llu:%llu:", (unsigned long long)o->serial,
-                 (unsigned long long)o->conf);
+        name = arena_printf(a, "%llu:%llu:", (unsigned long long)o->serial,
+                            (unsigned long long)o->conf);
     }
-    o->id = text_id(o->plugin, str_c(o->name));
+    owner_name(o, name);
+    o->id = text_id(o->plugin, name);
+    arena_free(a);
 }
 
 uint64_t limit_owner_id(struct limit_owner *o, const struct req *r, const void *conf)
@@ -196,7 +205,39 @@ uint64_t limit_owner_id(struct limit_owner *o, const struct req *r, const void *
 
 struct str limit_owner_name(const struct limit_owner *o)
 {
-    return str_c(o->name);
+    return str_of(o->name, o->name_n);
+}
+
+static bool is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == '"' || s.p[i] == '\\') {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct str limit_json_escaped(struct arena *a, struct str s)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    if (is_plain(s)) {
+        return s;
+    }
+    char *p = arena_bytes(a, s.n * 6), *to = p;
+    for (size_t i = 0; i < s.n; i++) {
+        const unsigned char c = (unsigned char)s.p[i];
+        if (c >= ' ' && c != '"' && c != '\\') {
+            *to++ = (char)c;
+            continue;
+        }
+        memcpy(to, "\\u00", 4);
+        to[4] = hex[c >> 4];
+        to[5] = hex[c & 15];
+        to += 6;
+    }
+    return str_of(p, (size_t)(to - p));
 }
 
 /* ---- checks and answers ---- */

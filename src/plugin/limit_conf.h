@@ -16,9 +16,15 @@ struct limit_number {
     struct tmpl *text; /* NULL: v */
 };
 struct limit_number limit_number_new(struct arena *a, const json_t *v);
-/* The number for r: an integer from least to 2^53 - 1. False when the text is something else (the
+/* What text gives for r: an integer from least to 2^53 - 1. False when it is something else (the
  * log says what). */
-bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least, int64_t *out);
+bool limit_number_expand(const struct limit_number *n, struct req *r, int64_t least, int64_t *out);
+static inline bool limit_number_get(const struct limit_number *n, struct req *r, int64_t least,
+                                    int64_t *out)
+{
+    *out = n->v;
+    return n->text == NULL || limit_number_expand(n, r, least, out);
+}
 
 /* ---- what is counted ---- */
 
@@ -49,8 +55,11 @@ struct limit_owner *limit_owner_new(struct arena *a, const char *plugin, const j
 struct limit_owner *limit_owner_of_group(struct arena *a, const char *plugin, struct str group);
 /* conf: the plugin's. */
 uint64_t limit_owner_id(struct limit_owner *o, const struct req *r, const void *conf);
-/* How logs name the owner, with a colon at the end; after limit_owner_id(). */
+/* How logs name the owner, with a colon at the end, as it may stand in a JSON string; after
+ * limit_owner_id(). */
 struct str limit_owner_name(const struct limit_owner *o);
+/* Text as it may stand in a JSON string; s itself when nothing has to be escaped. */
+struct str limit_json_escaped(struct arena *a, struct str s);
 
 /* ---- checks and answers ---- */
 

@@ -9,16 +9,19 @@
 
 #include <stdlib.h>
 
-const char *const metric_status_labels[] = {"code", "route", "matched_uri", "matched_host", "service", "consumer", "node",
-                                            "request_type", "request_llm_model", "llm_model", "response_source", NULL};
-const char *const metric_route_labels[] = {"route", "service", "consumer", "node", "request_type", "request_llm_model", "llm_model", NULL};
+const char *const metric_status_labels[] = {
+    "code", "route",        "matched_uri",       "matched_host", "service",         "consumer",
+    "node", "request_type", "request_llm_model", "llm_model",    "response_source", NULL};
+const char *const metric_route_labels[] = {"route",        "service",           "consumer",  "node",
+                                           "request_type", "request_llm_model", "llm_model", NULL};
 
 struct metrics metrics;
 static _Thread_local struct shard *shard;
 
 int metric_label_index(const char *family, struct str label)
 {
-    const char *const *labels = strcmp(family, "http_status") == 0 ? metric_status_labels : metric_route_labels;
+    const char *const *labels =
+        strcmp(family, "http_status") == 0 ? metric_status_labels : metric_route_labels;
     for (int i = 0; labels[i]; i++) {
         if (str_eq(label, str_c(labels[i]))) {
             return i;
@@ -29,13 +32,15 @@ int metric_label_index(const char *family, struct str label)
 
 /* ---- set-up ---- */
 
-static const double default_buckets[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000};
+static const double default_buckets[] = {1,   2,    5,    10,   20,    50,    100,  200,
+                                         500, 1000, 2000, 5000, 10000, 30000, 60000};
 
 static int take_buckets(const json_t *list, struct err *e)
 {
     size_t n = json_array_size(list);
     if (n > METRIC_BUCKETS_MAX) {
-        return err_set(e, "plugin_attr.prometheus.default_buckets: at most %d buckets", METRIC_BUCKETS_MAX);
+        return err_set(e, "plugin_attr.prometheus.default_buckets: at most %d buckets",
+                       METRIC_BUCKETS_MAX);
     }
     for (size_t i = 0; i < n; i++) {
         metrics.bucket_ms[i] = json_number_value(json_array_get(list, i));
@@ -137,7 +142,8 @@ static void put_value(struct buf *b, struct str v)
     }
 }
 
-static void put_labels(struct buf *b, const char *const *names, const struct str *values, uint32_t off)
+static void put_labels(struct buf *b, const char *const *names, const struct str *values,
+                       uint32_t off)
 {
     for (unsigned i = 0; names[i]; i++) {
         if (i) {
@@ -194,11 +200,23 @@ static void resolve(struct req *r, const struct metric_options *o, struct cached
     char code[8], node[46];
     size_t code_n = (size_t)snprintf(code, sizeof(code), "%d", r->resp.status);
     size_t node_n = r->n_tries ? addr_text(&r->tries[r->n_tries - 1].addr, node) : 0;
-    const struct str route = route_label(r, o->prefer_name), service = service_label(r, o->prefer_name);
-    const struct str consumer = r->consumer ? r->consumer->username : STR(""), type = STR("traditional_http");
-    const struct str status[] = {str_of(code, code_n), route, text_of(r->matched_uri), text_of(r->matched_host), service, consumer,
-                                 str_of(node, node_n), type, STR(""), STR(""), source_of(r)};
-    const struct str by_route[] = {route, service, consumer, str_of(node, node_n), type, STR(""), STR("")};
+    const struct str route = route_label(r, o->prefer_name),
+                     service = service_label(r, o->prefer_name);
+    const struct str consumer = r->consumer ? r->consumer->username : STR(""),
+                     type = STR("traditional_http");
+    const struct str status[] = {str_of(code, code_n),
+                                 route,
+                                 text_of(r->matched_uri),
+                                 text_of(r->matched_host),
+                                 service,
+                                 consumer,
+                                 str_of(node, node_n),
+                                 type,
+                                 STR(""),
+                                 STR(""),
+                                 source_of(r)};
+    const struct str by_route[] = {route, service, consumer, str_of(node, node_n),
+                                   type,  STR(""), STR("")};
     struct buf b = BUF_INIT(1 << 20);
     put_labels(&b, metric_status_labels, status, o->status_off);
     c->status = find_series(&shard->status, buf_str(&b), 1);
@@ -223,7 +241,8 @@ static struct cached *find_cached(struct req *r, const struct metric_options *o)
     uint64_t node = 0;
     if (r->n_tries) {
         const struct addr *a = &r->tries[r->n_tries - 1].addr;
-        node = a->sa.sa_family == AF_INET ? a->in.sin_addr.s_addr : hash_fnv(str_of(a->room, a->len));
+        node =
+            a->sa.sa_family == AF_INET ? a->in.sin_addr.s_addr : hash_fnv(str_of(a->room, a->len));
     }
     const uint64_t key[] = {
         (uint64_t)r->resp.status << 8 | (uint64_t)r->resp.source << 1 | o->prefer_name,

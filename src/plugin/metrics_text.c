@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metrics_text: the exposition. Series of the same labels on several cores become one; which belong together is found once, when they first appear. The text goes out in
- * pieces of 64 KB; after each the loop may turn, so a scrape of a million lines delays nothing.
+ * metrics_text: the exposition. Series of the same labels on several cores become one; which belong
+ * together is found once, when they first appear. The text goes out in pieces of 64 KB; after each
+ * the loop may turn, so a scrape of a million lines delays nothing.
  */
 #include "base/assert.h"
 #include "base/buf.h"
@@ -23,7 +24,7 @@ struct merged_family {
     struct map by_labels;
     struct merged **v;
     size_t n, cap;
-    unsigned *seen;          /* series of each core already taken */
+    unsigned *seen; /* series of each core already taken */
 };
 static struct merged_family status, latency, bandwidth;
 
@@ -121,7 +122,8 @@ static void put_ms(struct buf *b, uint64_t us)
 {
     put_number(b, us / 1000);
     if (us % 1000) {
-        char frac[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
+        char frac[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10),
+                        (char)('0' + us % 10)};
         size_t n = 4;
         while (frac[n - 1] == '0') {
             n--;
@@ -132,10 +134,12 @@ static void put_ms(struct buf *b, uint64_t us)
 
 static void put_head(struct out *o, const char *name, const char *type, const char *help)
 {
-    buf_printf(&o->b, "# HELP %.*s%s %s\n# TYPE %.*s%s %s\n", STR_ARG(metrics.prefix), name, help, STR_ARG(metrics.prefix), name, type);
+    buf_printf(&o->b, "# HELP %.*s%s %s\n# TYPE %.*s%s %s\n", STR_ARG(metrics.prefix), name, help,
+               STR_ARG(metrics.prefix), name, type);
 }
 
-static void put_line(struct out *o, const char *name, struct str first, struct str labels, uint64_t value)
+static void put_line(struct out *o, const char *name, struct str first, struct str labels,
+                     uint64_t value)
 {
     struct buf *b = &o->b;
     buf_add(b, metrics.prefix);
@@ -161,15 +165,19 @@ static void put_bandwidth(struct out *o)
 {
     put_head(o, "bandwidth", "counter", "Bytes received from and sent to clients");
     for (size_t i = 0; i < bandwidth.n; i++) {
-        put_line(o, "bandwidth", STR("type=\"ingress\","), bandwidth.v[i]->labels, sum(bandwidth.v[i], 0));
-        put_line(o, "bandwidth", STR("type=\"egress\","), bandwidth.v[i]->labels, sum(bandwidth.v[i], 1));
+        put_line(o, "bandwidth", STR("type=\"ingress\","), bandwidth.v[i]->labels,
+                 sum(bandwidth.v[i], 0));
+        put_line(o, "bandwidth", STR("type=\"egress\","), bandwidth.v[i]->labels,
+                 sum(bandwidth.v[i], 1));
         send_piece(o, false);
     }
 }
 
-static const char *const latency_types[] = {"type=\"request\",", "type=\"upstream\",", "type=\"apisix\","};
+static const char *const latency_types[] = {"type=\"request\",", "type=\"upstream\",",
+                                            "type=\"apisix\","};
 
-static void put_histogram(struct out *o, const struct merged *g, unsigned type, const struct str *le)
+static void put_histogram(struct out *o, const struct merged *g, unsigned type,
+                          const struct str *le)
 {
     struct buf *b = &o->b;
     unsigned base = type * HISTOGRAM_WORDS;
@@ -177,7 +185,8 @@ static void put_histogram(struct out *o, const struct merged *g, unsigned type, 
     if (total == 0) {
         return;
     }
-    /* The buckets may be ahead of the count that was read a moment earlier: their own sum is the count. */
+    /* The buckets may be ahead of the count that was read a moment earlier: their own sum is the
+     * count. */
     for (unsigned i = 0; i <= metrics.n_buckets; i++) {
         count += sum(g, base + i);
         buf_add(b, metrics.prefix);
@@ -203,11 +212,13 @@ static void put_latency(struct out *o)
     char text[METRIC_BUCKETS_MAX + 1][40];
     struct str le[METRIC_BUCKETS_MAX + 1];
     for (unsigned i = 0; i <= metrics.n_buckets; i++) {
-        int n = i < metrics.n_buckets ? snprintf(text[i], sizeof(text[i]), ",le=\"%g\"} ", metrics.bucket_ms[i])
-                                      : snprintf(text[i], sizeof(text[i]), ",le=\"+Inf\"} ");
+        int n = i < metrics.n_buckets
+                    ? snprintf(text[i], sizeof(text[i]), ",le=\"%g\"} ", metrics.bucket_ms[i])
+                    : snprintf(text[i], sizeof(text[i]), ",le=\"+Inf\"} ");
         le[i] = str_of(text[i], (size_t)n);
     }
-    put_head(o, "http_latency", "histogram", "Time of requests in milliseconds: in all, in the upstream, in the gateway");
+    put_head(o, "http_latency", "histogram",
+             "Time of requests in milliseconds: in all, in the upstream, in the gateway");
     for (size_t i = 0; i < latency.n; i++) {
         for (unsigned type = 0; type < LATENCY_TYPES; type++) {
             put_histogram(o, latency.v[i], type, le);
@@ -220,7 +231,9 @@ static void put_gauges(struct out *o)
 {
     char host[256] = "";
     gethostname(host, sizeof(host) - 1);
-    const struct metrics_connections c = metrics.sources.connections ? metrics.sources.connections() : (struct metrics_connections){0};
+    const struct metrics_connections c = metrics.sources.connections
+                                             ? metrics.sources.connections()
+                                             : (struct metrics_connections){0};
     uint64_t errors = 0;
     for (unsigned i = 0; i < metrics.n_cores; i++) {
         errors += __atomic_load_n(&metrics.shards[i].errors, __ATOMIC_RELAXED);
@@ -230,20 +243,27 @@ static void put_gauges(struct out *o)
     const struct {
         const char *state;
         uint64_t n;
-    } states[] = {{"accepted", c.accepted}, {"active", c.active}, {"handled", c.handled}, {"reading", c.reading}, {"waiting", c.waiting}, {"writing", c.writing}};
+    } states[] = {{"accepted", c.accepted}, {"active", c.active},   {"handled", c.handled},
+                  {"reading", c.reading},   {"waiting", c.waiting}, {"writing", c.writing}};
     put_head(o, "nginx_http_current_connections", "gauge", "Client connections by state");
     for (size_t i = 0; i < LENGTH_OF(states); i++) {
-        buf_printf(&o->b, "%.*snginx_http_current_connections{state=\"%s\"} %" PRIu64 "\n", STR_ARG(metrics.prefix), states[i].state, states[i].n);
+        buf_printf(&o->b, "%.*snginx_http_current_connections{state=\"%s\"} %" PRIu64 "\n",
+                   STR_ARG(metrics.prefix), states[i].state, states[i].n);
     }
-    put_head(o, "nginx_metric_errors_total", "counter", "Observations that did not get a series of their own");
-    buf_printf(&o->b, "%.*snginx_metric_errors_total %" PRIu64 "\n", STR_ARG(metrics.prefix), errors);
+    put_head(o, "nginx_metric_errors_total", "counter",
+             "Observations that did not get a series of their own");
+    buf_printf(&o->b, "%.*snginx_metric_errors_total %" PRIu64 "\n", STR_ARG(metrics.prefix),
+               errors);
     put_head(o, "node_info", "gauge", "This node");
-    buf_printf(&o->b, "%.*snode_info{hostname=\"%s\",version=\"" WEIR_VERSION "\"} 1\n", STR_ARG(metrics.prefix), host);
+    buf_printf(&o->b, "%.*snode_info{hostname=\"%s\",version=\"" WEIR_VERSION "\"} 1\n",
+               STR_ARG(metrics.prefix), host);
     if (metrics.sources.config_revision) {
         int64_t revision = metrics.sources.config_revision();
         put_head(o, "etcd_modify_indexes", "gauge", "Revisions of the configuration store");
-        buf_printf(&o->b, "%.*setcd_modify_indexes{key=\"max_modify_index\"} %lld\n", STR_ARG(metrics.prefix), (long long)revision);
-        buf_printf(&o->b, "%.*setcd_modify_indexes{key=\"x_etcd_index\"} %lld\n", STR_ARG(metrics.prefix), (long long)revision);
+        buf_printf(&o->b, "%.*setcd_modify_indexes{key=\"max_modify_index\"} %lld\n",
+                   STR_ARG(metrics.prefix), (long long)revision);
+        buf_printf(&o->b, "%.*setcd_modify_indexes{key=\"x_etcd_index\"} %lld\n",
+                   STR_ARG(metrics.prefix), (long long)revision);
         put_head(o, "etcd_reachable", "gauge", "Whether the configuration store can be reached");
         buf_printf(&o->b, "%.*setcd_reachable 1\n", STR_ARG(metrics.prefix));
     }

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* registry: which plugins there are, which are enabled, their schemas, and what config/ needs of them. */
+/* registry: which plugins there are, which are enabled, their schemas, and what config/ needs of
+ * them. */
 #include "base/assert.h"
 #include "plugin/plugin.h"
 #include "schema/jschema.h"
 
 #include <stdlib.h>
 
-#define META_SCHEMA                                                                                \
-    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"disable\":{\"type\":\"boolean\"},"      \
-    "\"error_response\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]},"                 \
+#define META_SCHEMA                                                                                           \
+    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"disable\":{\"type\":\"boolean\"}," \
+    "\"error_response\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]},"                           \
     "\"priority\":{\"type\":\"integer\"},\"filter\":{\"type\":\"array\"},\"pre_function\":{\"type\":\"string\"}}}"
 
 #define USES 3
 
 struct entry {
     const struct plugin *plugin;
-    bool enabled;                  /* control thread */
-    json_t *schema[USES];          /* made at start */
+    bool enabled;         /* control thread */
+    json_t *schema[USES]; /* made at start */
     struct jschema *compiled[USES];
     const void *metadata_defaults;
 };
 
-static struct entry *entries;       /* all that are built, by descending priority; fixed once made, so any core may ask for an index */
+static struct entry *entries; /* all that are built, by descending priority; fixed once made, so any
+                                 core may ask for an index */
 static unsigned n_entries;
 static const struct plugin **sorted; /* the enabled ones, by descending priority */
 static unsigned n_sorted;
@@ -59,16 +61,19 @@ static json_t *schema_of(const struct plugin *p, enum conf_use use)
 {
     switch (use) {
     case CONF_CONSUMER:
-        return p->consumer_fields ? fields_schema(p->consumer_fields, false, p->consumer_extra) : NULL;
+        return p->consumer_fields ? fields_schema(p->consumer_fields, false, p->consumer_extra)
+                                  : NULL;
     case CONF_METADATA:
         if (p->metadata_raw) {
             return text_schema(p->metadata_raw);
         }
-        return p->metadata_fields ? fields_schema(p->metadata_fields, false, p->metadata_extra) : NULL;
+        return p->metadata_fields ? fields_schema(p->metadata_fields, false, p->metadata_extra)
+                                  : NULL;
     case CONF_PLUGIN:
         break;
     }
-    json_t *s = p->schema_raw ? text_schema(p->schema_raw) : fields_schema(p->fields, false, p->schema_extra);
+    json_t *s = p->schema_raw ? text_schema(p->schema_raw)
+                              : fields_schema(p->fields, false, p->schema_extra);
     json_t *properties = json_object_get(s, "properties");
     if (properties == NULL) {
         properties = json_object();
@@ -78,7 +83,8 @@ static json_t *schema_of(const struct plugin *p, enum conf_use use)
     return s;
 }
 
-static const void *hook_build(const struct plugin *p, enum conf_use use, const json_t *json, struct arena *a, struct err *e)
+static const void *hook_build(const struct plugin *p, enum conf_use use, const json_t *json,
+                              struct arena *a, struct err *e)
 {
     const struct field *const fields[USES] = {p->fields, p->consumer_fields, p->metadata_fields};
     const size_t sizes[USES] = {p->conf_size, p->consumer_size, p->metadata_size};
@@ -93,7 +99,8 @@ static const void *hook_build(const struct plugin *p, enum conf_use use, const j
     return conf;
 }
 
-/* What plugin_metadata() gives while nothing is stored: all defaults. Lives as long as the process. */
+/* What plugin_metadata() gives while nothing is stored: all defaults. Lives as long as the process.
+ */
 static const void *metadata_defaults(const struct plugin *p)
 {
     if (p->metadata_fields == NULL) {
@@ -125,7 +132,8 @@ static void add(const struct plugin *p)
 
 static int by_priority(const void *a, const void *b)
 {
-    const struct plugin *x = *(const struct plugin *const *)a, *y = *(const struct plugin *const *)b;
+    const struct plugin *x = *(const struct plugin *const *)a,
+                        *y = *(const struct plugin *const *)b;
     if (x->priority != y->priority) {
         return x->priority < y->priority ? 1 : -1;
     }
@@ -166,7 +174,8 @@ static void build_entries(const struct plugin *const *all, unsigned n)
     }
 }
 
-void plugin_registry_init(const struct plugin *const *all, unsigned n, const struct str *enabled, unsigned n_enabled, void (*warn)(const char *line))
+void plugin_registry_init(const struct plugin *const *all, unsigned n, const struct str *enabled,
+                          unsigned n_enabled, void (*warn)(const char *line))
 {
     if (entries == NULL) {
         build_entries(all, n);
@@ -182,7 +191,9 @@ void plugin_registry_init(const struct plugin *const *all, unsigned n, const str
     for (unsigned i = 0; enabled && warn && i < n_enabled; i++) {
         if (!is_built(all, n, enabled[i])) {
             char line[256];
-            snprintf(line, sizeof(line), "plugins: %.*s is not available in this build and stays off", STR_ARG(enabled[i]));
+            snprintf(line, sizeof(line),
+                     "plugins: %.*s is not available in this build and stays off",
+                     STR_ARG(enabled[i]));
             warn(line);
         }
     }
@@ -271,7 +282,8 @@ void plugin_install_hooks(struct config_hooks *h)
     h->plugin_key_attr = hook_key_attr;
 }
 
-void plugin_secrets(const struct plugin *p, enum conf_use use, void (*fn)(const char *path, void *arg), void *arg)
+void plugin_secrets(const struct plugin *p, enum conf_use use,
+                    void (*fn)(const char *path, void *arg), void *arg)
 {
     const struct field *const fields[USES] = {p->fields, p->consumer_fields, p->metadata_fields};
     if (fields[use]) {

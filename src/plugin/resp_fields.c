@@ -15,7 +15,7 @@ int resp_fields_check(const json_t *map, struct err *e)
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)map, name, value) {
+    json_object_foreach((json_t *)map, name, value) {
         struct str text = json_str(value);
         if (resp_field_name_check(str_c(name), e) != 0) {
             return -1;
@@ -64,7 +64,7 @@ struct resp_fields resp_fields_new(struct arena *a, const json_t *map)
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)map, name, value) {
+    json_object_foreach((json_t *)map, name, value) {
         out.v[out.n++] = resp_field_new(
             a, str_c(name), json_is_string(value) ? json_str(value) : json_text(a, value));
     }

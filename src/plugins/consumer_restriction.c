@@ -132,9 +132,9 @@ const struct plugin consumer_restriction_plugin = {
     .conf_size = sizeof(struct consumer_restriction_conf),
     .fields = consumer_restriction_fields,
     .schema_extra = JSON({
-        "anyOf" : [
-            {"required" : ["blacklist"]}, {"required" : ["whitelist"]},
-            {"required" : ["allowed_by_methods"]}
+        "anyOf": [
+            {"required": ["blacklist"]}, {"required": ["whitelist"]},
+            {"required": ["allowed_by_methods"]}
         ]
     }),
     .prepare = consumer_restriction_prepare,

@@ -90,7 +90,7 @@ static int check_regexes(const json_t *list, struct err *e)
     size_t i;
     json_t *text;
     int rc = 0;
-    json_array_foreach ((json_t *)list, i, text) {
+    json_array_foreach((json_t *)list, i, text) {
         rc = rc == 0 && re_new(a, json_str(text), "jo", e) == NULL ? -1 : rc;
     }
     arena_free(a);
@@ -164,7 +164,7 @@ static void prepare_metadata(struct arena *a, struct cors_metadata *m)
     const char *name;
     json_t *text;
     m->v = ARENA_ARRAY(a, struct named_origins, json_object_size(m->allow_origins) + 1);
-    json_object_foreach ((json_t *)m->allow_origins, name, text) {
+    json_object_foreach((json_t *)m->allow_origins, name, text) {
         m->v[m->n++] = (struct named_origins){str_c(name), origins_new(a, json_str(text))};
     }
     qsort(m->v, m->n, sizeof(*m->v), by_name);

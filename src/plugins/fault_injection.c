@@ -36,13 +36,12 @@ struct fault_injection_conf {
     struct delay delay;
 };
 
-#define VARS_SCHEMA JSON({"type" : "array", "maxItems" : 20, "items" : {"type" : "array"}})
+#define VARS_SCHEMA JSON({"type": "array", "maxItems": 20, "items": {"type": "array"}})
 #define HEADERS_SCHEMA                                                                             \
     JSON({                                                                                         \
-        "type" : "object",                                                                         \
-        "minProperties" : 1,                                                                       \
-        "patternProperties" :                                                                      \
-            {"^[^:]+$" : {"oneOf" : [ {"type" : "string"}, {"type" : "number"} ]}}                 \
+        "type": "object",                                                                          \
+        "minProperties": 1,                                                                        \
+        "patternProperties": {"^[^:]+$": {"oneOf": [{"type": "string"}, {"type": "number"}]}}      \
     })
 
 static const struct field abort_fields[] = {
@@ -80,7 +79,7 @@ static int check_vars(const json_t *vars, struct err *e)
     size_t i;
     json_t *rule;
 
-    json_array_foreach (vars, i, rule) {
+    json_array_foreach(vars, i, rule) {
         if (expr_new(a, rule, e) == NULL) {
             break;
         }
@@ -164,7 +163,7 @@ const struct plugin fault_injection_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct fault_injection_conf),
     .fields = fault_injection_fields,
-    .schema_extra = JSON({"minProperties" : 1}),
+    .schema_extra = JSON({"minProperties": 1}),
     .check = fault_injection_check,
     .prepare = fault_injection_prepare,
     .rewrite = fault_injection_rewrite,

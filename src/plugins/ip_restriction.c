@@ -57,8 +57,7 @@ const struct plugin ip_restriction_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct ip_restriction_conf),
     .fields = ip_restriction_fields,
-    .schema_extra =
-        JSON({"oneOf" : [ {"required" : ["whitelist"]}, {"required" : ["blacklist"]} ]}),
+    .schema_extra = JSON({"oneOf": [{"required": ["whitelist"]}, {"required": ["blacklist"]}]}),
     .check = ip_restriction_check,
     .prepare = ip_restriction_prepare,
     .access = ip_restriction_access,

@@ -40,8 +40,8 @@ struct limit_conn_conf {
 };
 
 #define CONN_SCHEMA                                                                                \
-    JSON({"oneOf" : [ {"type" : "integer", "exclusiveMinimum" : 0}, {"type" : "string"} ]})
-#define BURST_SCHEMA JSON({"oneOf" : [ {"type" : "integer", "minimum" : 0}, {"type" : "string"} ]})
+    JSON({"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]})
+#define BURST_SCHEMA JSON({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]})
 
 static const struct field rule_fields[] = {
     F_AS("conn", struct rule, conn_json, .required = true, .raw = CONN_SCHEMA,
@@ -69,11 +69,9 @@ static const struct field limit_conn_fields[] = {
           .doc = "What key is: a variable's name, or text with $variables."),
     F_ARR_OF(struct limit_conn_conf, rules, struct rule, rule_fields,
              .doc = "Several limits at once, instead of conn, burst and key."),
-    F_ONLY("policy", .extra = JSON({
-                         "type" : "string",
-                         "enum" : [ "redis", "redis-cluster", "local" ],
-                         "default" : "local"
-                     }),
+    F_ONLY("policy",
+           .extra = JSON(
+               {"type": "string", "enum": ["redis", "redis-cluster", "local"], "default": "local"}),
            .doc = "Where counters are kept; local only in this build."),
     F_INT(struct limit_conn_conf, rejected_code, .def = "503", .min = 200, .max = 599,
           .doc = "Status of a refusal."),
@@ -245,8 +243,8 @@ const struct plugin limit_conn_plugin = {
     .schema_extra = "{" JSON("oneOf"
                              :
                              [
-                                 {"required" : [ "conn", "burst", "default_conn_delay", "key" ]},
-                                 {"required" : [ "default_conn_delay", "rules" ]}
+                                 {"required": ["conn", "burst", "default_conn_delay", "key"]},
+                                 {"required": ["default_conn_delay", "rules"]}
                              ]) "," LIMIT_POLICIES(KEY_TTL_PROPERTY, KEY_TTL_PROPERTY,
                                                    "") ",\"properties\":{" LIMIT_REDIS_HIDE "}}",
     .check = limit_conn_check,

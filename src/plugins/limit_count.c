@@ -129,6 +129,7 @@ static const struct field limit_count_fields[] = {
 
 struct limit_count_metadata {
     struct str limit_header, remaining_header, reset_header;
+    struct header limit, remaining, reset; /* without values; made by prepare */
 };
 
 static const struct field limit_count_metadata_fields[] = {
@@ -301,11 +302,24 @@ static int limit_count_check(const json_t *conf, enum conf_use use, struct err *
     return limit_check_policy(conf, e);
 }
 
+static struct header header_of(struct str name)
+{
+    return (struct header){.name = name, .id = header_id_of(name)};
+}
+
+static void metadata_prepare(struct limit_count_metadata *m)
+{
+    m->limit = header_of(m->limit_header);
+    m->remaining = header_of(m->remaining_header);
+    m->reset = header_of(m->reset_header);
+}
+
 static int limit_count_prepare(const struct prepare *p, void *conf, struct err *e)
 {
     struct limit_count_conf *c = conf;
 
     if (p->use == CONF_METADATA) {
+        metadata_prepare(conf);
         return 0;
     }
     for (size_t i = 0; i < c->rules.n; i++) {
@@ -390,52 +404,40 @@ static struct str prefixed(struct arena *a, struct str name, struct str prefix)
                         (int)(name.n - (size_t)at), name.p + at);
 }
 
+/* The headers of a rule that has a prefix. */
+static struct limit_count_metadata
+prefixed_metadata(struct arena *a, const struct limit_count_metadata *m, struct str prefix)
+{
+    struct limit_count_metadata out = {
+        .limit_header = prefixed(a, m->limit_header, prefix),
+        .remaining_header = prefixed(a, m->remaining_header, prefix),
+        .reset_header = prefixed(a, m->reset_header, prefix),
+    };
+
+    metadata_prepare(&out);
+    return out;
+}
+
 static void tell_client(struct req *r, const struct rule *rule, const struct numbers *n)
 {
     struct limit_count_metadata m =
         *(const struct limit_count_metadata *)plugin_metadata(r, &limit_count_plugin);
 
     if (rule->header_prefix.p != NULL) {
-        m.limit_header = prefixed(r->arena, m.limit_header, rule->header_prefix);
-        m.remaining_header = prefixed(r->arena, m.remaining_header, rule->header_prefix);
-        m.reset_header = prefixed(r->arena, m.reset_header, rule->header_prefix);
+        m = prefixed_metadata(r->arena, &m, rule->header_prefix);
     }
-    headers_set(&r->resp.headers, m.limit_header, n->limit);
-    headers_set(&r->resp.headers, m.remaining_header, n->remaining);
-    headers_set(&r->resp.headers, m.reset_header, n->reset);
-}
-
-static bool is_plain(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == '"' || s.p[i] == '\\') {
-            return false;
-        }
+    m.limit.value = n->limit;
+    m.remaining.value = n->remaining;
+    m.reset.value = n->reset;
+    if (r->rate_limiting_info.p == NULL) { /* the first time: nothing to replace */
+        headers_push(&r->resp.headers, &m.limit);
+        headers_push(&r->resp.headers, &m.remaining);
+        headers_push(&r->resp.headers, &m.reset);
+        return;
     }
-    return true;
-}
-
-/* Key text as it may stand in a JSON string. */
-static struct str json_escaped(struct arena *a, struct str s)
-{
-    if (is_plain(s)) {
-        return s;
-    }
-    static const char hex[] = "0123456789abcdef";
-    char *p = arena_bytes(a, s.n * 6), *to = p;
-
-    for (size_t i = 0; i < s.n; i++) {
-        const unsigned char c = (unsigned char)s.p[i];
-        if (c >= ' ' && c != '"' && c != '\\') {
-            *to++ = (char)c;
-            continue;
-        }
-        memcpy(to, "\\u00", 4);
-        to[4] = hex[c >> 4];
-        to[5] = hex[c & 15];
-        to += 6;
-    }
-    return str_of(p, (size_t)(to - p));
+    headers_set(&r->resp.headers, m.limit.name, n->limit);
+    headers_set(&r->resp.headers, m.remaining.name, n->remaining);
+    headers_set(&r->resp.headers, m.reset.name, n->reset);
 }
 
 static char *put(char *to, struct str s)
@@ -444,35 +446,27 @@ static char *put(char *to, struct str s)
     return to + s.n;
 }
 
+#define INFO_KEY "{\"rate_limiting_key\":\""
+#define INFO_LIMIT "\",\"rate_limiting_limit\":"
+#define INFO_REMAINING ",\"rate_limiting_remaining\":"
+#define INFO_RESET ",\"rate_limiting_reset\":"
+
 /* $rate_limiting_info: a line of JSON, as the reference writes it. */
 static void tell_log(struct req *r, const struct limit_count_conf *c, struct str key,
                      const struct numbers *n)
 {
-    const struct str owner = json_escaped(r->arena, limit_owner_name(c->owner)),
-                     text = json_escaped(r->arena, key);
-    const struct str parts[] = {
-        STR("{\"rate_limiting_key\":\""),
-        owner,
-        text,
-        STR("\",\"rate_limiting_limit\":"),
-        n->limit,
-        STR(",\"rate_limiting_remaining\":"),
-        n->remaining,
-        STR(",\"rate_limiting_reset\":"),
-        n->reset,
-        STR("}"),
-    };
-    size_t size = 0;
+    const struct str owner = limit_owner_name(c->owner), text = limit_json_escaped(r->arena, key);
+    const size_t numbers = n->limit.n + n->remaining.n + n->reset.n;
+    char *p = arena_bytes(r->arena, sizeof(INFO_KEY INFO_LIMIT INFO_REMAINING INFO_RESET "}") +
+                                        owner.n + text.n + numbers);
+    char *to = put(p, STR(INFO_KEY));
 
-    for (size_t i = 0; i < LENGTH_OF(parts); i++) {
-        size += parts[i].n;
-    }
-    char *p = arena_bytes(r->arena, size), *to = p;
-
-    for (size_t i = 0; i < LENGTH_OF(parts); i++) {
-        to = put(to, parts[i]);
-    }
-    r->rate_limiting_info = str_of(p, size);
+    to = put(put(to, owner), text);
+    to = put(put(to, STR(INFO_LIMIT)), n->limit);
+    to = put(put(to, STR(INFO_REMAINING)), n->remaining);
+    to = put(put(to, STR(INFO_RESET)), n->reset);
+    to = put(to, STR("}"));
+    r->rate_limiting_info = str_of(p, (size_t)(to - p));
 }
 
 /* ---- access ---- */
@@ -494,10 +488,10 @@ static enum verdict run_rule(struct req *r, const struct limit_count_conf *c,
                                             : limit_fixed(table, k, count, window_us, 1, now_us());
     const struct numbers n = numbers_of(r, &q, count, c->sliding);
 
-    tell_log(r, c, key, &n);
     if (c->show_limit_quota_header) {
         tell_client(r, rule, &n);
     }
+    tell_log(r, c, key, &n);
     return q.ok ? NEXT
                 : refuse(r, &limit_count_plugin, (int)c->rejected_code, c->rejected_body,
                          STR("over the limit"));

@@ -33,11 +33,9 @@ static const struct field limit_req_fields[] = {
     F_STR(struct limit_req_conf, key_type, .def = "\"var\"",
           .choices = (const char *const[]){"var", "var_combination", NULL},
           .doc = "What key is: a variable's name, or text with $variables."),
-    F_ONLY("policy", .extra = JSON({
-                         "type" : "string",
-                         "enum" : [ "redis", "redis-cluster", "local" ],
-                         "default" : "local"
-                     }),
+    F_ONLY("policy",
+           .extra = JSON(
+               {"type": "string", "enum": ["redis", "redis-cluster", "local"], "default": "local"}),
            .doc = "Where counters are kept; local only in this build."),
     F_INT(struct limit_req_conf, rejected_code, .def = "503", .min = 200, .max = 599,
           .doc = "Status of a refusal."),
@@ -45,7 +43,7 @@ static const struct field limit_req_fields[] = {
           .doc = "error_msg of a refusal; an error page when left out."),
     F_BOOL(struct limit_req_conf, nodelay, .def = "false",
            .doc = "Let requests within burst pass at once."),
-    F_ONLY("allow_degradation", .extra = JSON({"type" : "boolean", "default" : false}),
+    F_ONLY("allow_degradation", .extra = JSON({"type": "boolean", "default": false}),
            .doc = "For redis policies."),
     LIMIT_REDIS_FIELD,
     F_END,

@@ -64,16 +64,15 @@ static const struct field mocking_fields[] = {
     F_STR(struct mocking_conf, content_type, .def = "\"application/json;charset=utf8\"",
           .doc = "Content-Type of the answer."),
     F_STR(struct mocking_conf, response_example, .doc = "Its body; $variables are expanded."),
-    F_JSON(struct mocking_conf, response_schema, .raw = JSON({"type" : "object"}),
+    F_JSON(struct mocking_conf, response_schema, .raw = JSON({"type": "object"}),
            .doc = "A JSON schema to make a body from."),
     F_BOOL(struct mocking_conf, with_mock_header, .def = "true",
            .doc = "Say in x-mock-by who made the answer."),
     F_JSON(struct mocking_conf, response_headers,
            .raw = JSON({
-               "type" : "object",
-               "minProperties" : 1,
-               "patternProperties" :
-                   {"^[^:]+$" : {"oneOf" : [ {"type" : "string"}, {"type" : "number"} ]}}
+               "type": "object",
+               "minProperties": 1,
+               "patternProperties": {"^[^:]+$": {"oneOf": [{"type": "string"}, {"type": "number"}]}}
            }),
            .doc = "Further headers; $variables are expanded."),
     F_END,
@@ -183,7 +182,7 @@ static void object_fill(struct arena *a, struct maker *m, const json_t *properti
 
     m->kind = MAKE_OBJECT;
     m->items = ARENA_ARRAY(a, struct maker, json_object_size(properties) + 1);
-    json_object_foreach ((json_t *)properties, name, property) {
+    json_object_foreach((json_t *)properties, name, property) {
         struct maker *item = &m->items[m->n];
         maker_fill(a, item, property, format, depth + 1);
         if (item->kind != MAKE_NOTHING) {
@@ -399,8 +398,8 @@ const struct plugin mocking_plugin = {
     .version = "0.1",
     .conf_size = sizeof(struct mocking_conf),
     .fields = mocking_fields,
-    .schema_extra = JSON(
-        {"anyOf" : [ {"required" : ["response_example"]}, {"required" : ["response_schema"]} ]}),
+    .schema_extra =
+        JSON({"anyOf": [{"required": ["response_example"]}, {"required": ["response_schema"]}]}),
     .check = mocking_check,
     .prepare = mocking_prepare,
     .access = mocking_access,

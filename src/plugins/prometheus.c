@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prometheus: count requests by status, time and bytes (plugin/metrics.c), served at plugin_attr.prometheus.export_addr.
+ * prometheus: count requests by status, time and bytes (plugin/metrics.c), served at
+ * plugin_attr.prometheus.export_addr.
  */
 #include "base/assert.h"
 #include "plugin/metrics.h"
@@ -11,7 +12,8 @@ struct prometheus_conf {
 };
 
 static const struct field prometheus_fields[] = {
-    F_BOOL(struct prometheus_conf, prefer_name, .def = "false", .doc = "Put names instead of ids into the route and service labels."),
+    F_BOOL(struct prometheus_conf, prefer_name, .def = "false",
+           .doc = "Put names instead of ids into the route and service labels."),
     F_END,
 };
 
@@ -20,11 +22,16 @@ struct prometheus_metadata {
     struct metric_options off; /* from disabled_labels */
 };
 
-#define LABELS_OF_ROUTE "\"route\",\"service\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
-#define LABELS_OF_LLM "\"route_id\",\"service_id\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
-#define LABELS_OF_CACHE "\"route\",\"route_id\",\"service\",\"service_id\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
-#define SOME_OF(name, labels) "\"" name "\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"enum\":[" labels "]}}"
+#define LABELS_OF_ROUTE                                                                            \
+    "\"route\",\"service\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
+#define LABELS_OF_LLM                                                                              \
+    "\"route_id\",\"service_id\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
+#define LABELS_OF_CACHE                                                                            \
+    "\"route\",\"route_id\",\"service\",\"service_id\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\""
+#define SOME_OF(name, labels)                                                                      \
+    "\"" name "\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"enum\":[" labels "]}}"
 
+/* clang-format off */
 static const char disabled_labels_schema[] =
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
     SOME_OF("http_status", "\"route\",\"matched_uri\",\"matched_host\",\"service\",\"consumer\",\"node\",\"request_type\",\"request_llm_model\",\"llm_model\",\"response_source\"") ","
@@ -40,9 +47,11 @@ static const char disabled_labels_schema[] =
     SOME_OF("ai_cache_misses_total", LABELS_OF_CACHE) ","
     SOME_OF("ai_cache_bypasses_total", LABELS_OF_CACHE) ","
     SOME_OF("ai_cache_embedding_latency", LABELS_OF_CACHE) "}}";
+/* clang-format on */
 
 static const struct field prometheus_metadata_fields[] = {
-    F_JSON(struct prometheus_metadata, disabled_labels, .raw = disabled_labels_schema, .doc = "Labels that are left empty, by metric."),
+    F_JSON(struct prometheus_metadata, disabled_labels, .raw = disabled_labels_schema,
+           .doc = "Labels that are left empty, by metric."),
     F_END,
 };
 

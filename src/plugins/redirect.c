@@ -187,9 +187,8 @@ const struct plugin redirect_plugin = {
     .conf_size = sizeof(struct redirect_conf),
     .fields = redirect_fields,
     .schema_extra = JSON({
-        "oneOf" : [
-            {"required" : ["uri"]}, {"required" : ["regex_uri"]}, {"required" : ["http_to_https"]}
-        ]
+        "oneOf":
+            [{"required": ["uri"]}, {"required": ["regex_uri"]}, {"required": ["http_to_https"]}]
     }),
     .check = redirect_check,
     .prepare = redirect_prepare,

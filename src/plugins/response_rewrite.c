@@ -102,7 +102,7 @@ static int check_headers(const json_t *headers, struct err *e)
     if (!is_new_form(headers)) {
         return resp_fields_check(headers, e);
     }
-    json_array_foreach (json_get(headers, "add"), i, line) {
+    json_array_foreach(json_get(headers, "add"), i, line) {
         struct str name, value;
         split_line(json_str(line), &name, &value);
         if (resp_field_name_check(name, e) != 0) {
@@ -112,7 +112,7 @@ static int check_headers(const json_t *headers, struct err *e)
             return err_set(e, "invalid value of header \"%.*s\"", STR_ARG(name));
         }
     }
-    json_array_foreach (json_get(headers, "remove"), i, line) {
+    json_array_foreach(json_get(headers, "remove"), i, line) {
         if (resp_field_name_check(json_str(line), e) != 0) {
             return -1;
         }
@@ -136,7 +136,7 @@ static int check_filters(const json_t *filters, struct arena *a, struct err *e)
     size_t i;
     json_t *f;
 
-    json_array_foreach (filters, i, f) {
+    json_array_foreach(filters, i, f) {
         const struct str regex = json_str(json_get(f, "regex"));
         const char *options = json_string_value(json_get(f, "options"));
         if (re_new(a, regex, options ? options : "jo", e) == NULL ||
@@ -174,7 +174,7 @@ static struct resp_fields lines_new(struct arena *a, const json_t *lines, bool w
     size_t i;
     json_t *line;
 
-    json_array_foreach (lines, i, line) {
+    json_array_foreach(lines, i, line) {
         struct str name = json_str(line), value = STR_NONE;
         if (with_value) {
             split_line(name, &name, &value);

@@ -42,20 +42,14 @@ struct traffic_split_conf {
 
 #define ID_SCHEMA                                                                                  \
     JSON({                                                                                         \
-        "anyOf" : [                                                                                \
-            {                                                                                      \
-                "type" : "string",                                                                 \
-                "minLength" : 1,                                                                   \
-                "maxLength" : 64,                                                                  \
-                "pattern" : "^[a-zA-Z0-9-_.]+$"                                                    \
-            },                                                                                     \
-            {"type" : "integer", "minimum" : 1}                                                    \
+        "anyOf": [                                                                                 \
+            {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-zA-Z0-9-_.]+$"},   \
+            {"type": "integer", "minimum": 1}                                                      \
         ]                                                                                          \
     })
 
 static const struct field match_fields[] = {
-    F_JSON(struct match, vars, .raw = JSON({"type" : "array"}),
-           .doc = "Expression over variables."),
+    F_JSON(struct match, vars, .raw = JSON({"type": "array"}), .doc = "Expression over variables."),
     F_END,
 };
 
@@ -108,7 +102,7 @@ static int check_match(const json_t *match, struct err *e)
     size_t i;
     json_t *one;
 
-    json_array_foreach (match, i, one) {
+    json_array_foreach(match, i, one) {
         const json_t *vars = json_get(one, "vars");
         if (vars != NULL && expr_new(a, vars, e) == NULL) {
             err_prefix(e, "failed to validate the 'vars' expression: ");
@@ -124,7 +118,7 @@ static int check_upstreams(const json_t *weighted, struct err *e)
     size_t i;
     json_t *one;
 
-    json_array_foreach (weighted, i, one) {
+    json_array_foreach(weighted, i, one) {
         const json_t *upstream = json_get(one, "upstream");
         if (upstream != NULL && upstream_conf_check(upstream, e) != 0) {
             return -1;
@@ -138,7 +132,7 @@ static int traffic_split_check(const json_t *conf, enum conf_use use, struct err
     size_t i;
     json_t *rule;
 
-    json_array_foreach (json_get(conf, "rules"), i, rule) {
+    json_array_foreach(json_get(conf, "rules"), i, rule) {
         if (check_match(json_get(rule, "match"), e) != 0 ||
             check_upstreams(json_get(rule, "weighted_upstreams"), e) != 0) {
             return -1;

@@ -39,7 +39,7 @@ static int uri_blocker_check(const json_t *conf, enum conf_use use, struct err *
     size_t i;
     json_t *rule;
     int rc = 0;
-    json_array_foreach (json_get(conf, "block_rules"), i, rule) {
+    json_array_foreach(json_get(conf, "block_rules"), i, rule) {
         rc = rc == 0 && re_new(a, json_str(rule), "jo", e) == NULL ? -1 : rc;
     }
     arena_free(a);

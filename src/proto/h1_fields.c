@@ -14,7 +14,8 @@ static enum h1_error read_content_length(struct h1_head *head, struct str value,
 {
     /* A list or a repetition is refused even when the numbers agree: no client of ours has a reason
      * for it. */
-    if (!is_first || !str_to_u64(value, &head->content_length)) {
+    if (!is_first || !str_to_u64(value, &head->content_length) ||
+        head->content_length > INT64_MAX) {
         return H1_BAD_CONTENT_LENGTH;
     }
     if (head->framing == H1_CHUNKED) {

@@ -122,7 +122,8 @@ static uint64_t load4(const char *p)
     return x;
 }
 
-/* Is p[0..n) in any case the lower-case name? Words that overlap make one comparison of the rest. */
+/* Is p[0..n) in any case the lower-case name? Words that overlap make one comparison of the rest.
+ */
 static bool name_is(const char *p, const char *name, size_t n)
 {
     if (n >= 8) {

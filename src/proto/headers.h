@@ -36,25 +36,27 @@
     X(X_FORWARDED_HOST, "x-forwarded-host") X(X_FORWARDED_PORT, "x-forwarded-port") \
     X(X_FORWARDED_PROTO, "x-forwarded-proto") X(X_REAL_IP, "x-real-ip") \
     X(X_REQUEST_ID, "x-request-id")
-/* clang-format on */
 enum header_id {
     H_OTHER, /* not in the list: compare names */
 #define X(id, name) H_##id,
     HEADER_IDS(X)
 #undef X
-        H_COUNT
+    H_COUNT
 };
+/* clang-format on */
 
 struct header {
     struct str name, value; /* value without surrounding blanks */
     enum header_id id;
+    bool listed; /* set by who received it: Connection names it, so it is not forwarded */
 };
 
 struct headers {
     struct header *v;
     unsigned n, cap;
-    bool options_only; /* of a parsed message: Connection lists no fields, only options */
-    uint64_t present; /* bit of each id that was ever added: what is not there is not looked for */
+    bool options_only; /* of a parsed message: Connection lists no fields, only options, or they
+                          are marked `listed` */
+    uint64_t present;  /* bit of each id that was ever added: what is not there is not looked for */
     struct arena *arena; /* where v and added text live */
 };
 

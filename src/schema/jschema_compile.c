@@ -15,7 +15,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* WORDS_MAX: as many as fit into an error message. NEST_MAX: schemas in schemas; the stack may be a fiber's. */
+/* WORDS_MAX: as many as fit into an error message. NEST_MAX: schemas in schemas; the stack may be a
+ * fiber's. */
 enum { REF_HOPS_MAX = 32, BLOCK_SIZE = 4096, WORDS_MAX = 2048, NEST_MAX = 64 };
 
 struct compiler {

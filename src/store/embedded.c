@@ -224,17 +224,33 @@ static int embedded_await_list(struct store *s, struct str prefix, struct arena 
     return rc != 0 ? rc : c.rc;
 }
 
+/* The items and what vouches for them, both as of one moment: others may be writing. */
+static int read_all(struct db *db, struct meta *m, struct arena *a, struct store_item **items,
+                    size_t *n, struct err *e)
+{
+    int rc = db_exec(db, "BEGIN", e);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = meta_read(db, m, e);
+    if (rc == 0) {
+        rc = item_list(db, STR(""), a, items, n, e);
+    }
+    sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
 static int embedded_load(struct store *s, struct arena *a, struct store_item **items, size_t *n,
                          int64_t *revision, struct err *e)
 {
     struct embedded *db = embedded_of(s);
-    struct meta m;
+    struct meta m = {0};
     uint64_t digest = 0;
-    int rc = meta_read(&db->reader, &m, e);
 
-    if (rc == 0) {
-        rc = item_list(&db->reader, STR(""), a, items, n, e);
-    }
+    pthread_mutex_lock(&db->read_lock);
+    int rc = read_all(&db->reader, &m, a, items, n, e);
+    pthread_mutex_unlock(&db->read_lock);
     for (size_t i = 0; rc == 0 && i < *n; i++) {
         digest += item_sum(&(*items)[i]);
     }

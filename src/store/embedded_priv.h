@@ -34,12 +34,14 @@
     X(HISTORY_OF,                                                                                  \
       "SELECT revision, at, author, key, before, after, sum FROM history WHERE key = ?2"           \
       " ORDER BY id DESC LIMIT ?1")
+/* clang-format off */
 enum statement {
 #define X(id, sql) SQL_##id,
     STATEMENTS(X)
 #undef X
     SQL_COUNT
 };
+/* clang-format on */
 
 /* A connection with its statements, each compiled on first use. */
 struct db {

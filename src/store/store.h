@@ -29,8 +29,8 @@ struct store_write {
 };
 
 struct store_ops {
-    /* All items in key order. Texts in arena a. For the start: does not park. 0, or -EIO with e
-     * set. */
+    /* All items in key order. Texts in arena a. For the start and for a reload: does not
+     * park. 0, or -EIO with e set. */
     int (*load)(struct store *s, struct arena *a, struct store_item **items, size_t *n,
                 int64_t *revision, struct err *e);
     /* 0 and *revision; -EAGAIN: a condition did not hold (nothing was written); -ENOSPC, -EIO with

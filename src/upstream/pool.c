@@ -202,8 +202,7 @@ static void on_idle_event(struct io *io)
 /* Those with news are left to the watch, which is about to close them. */
 static struct upconn *idle_take(struct pool_node *node)
 {
-    LIST_EACH(l, &node->idle)
-    {
+    LIST_EACH(l, &node->idle) {
         struct upconn *c = CONTAINER_OF(l, struct upconn, link);
         if (!c->io.readable) {
             conn_leave_idle(c);

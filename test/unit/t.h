@@ -36,7 +36,7 @@ static int t_failed;
         struct str t_w = str_c(want);                                                              \
         if (!str_eq(t_g, t_w)) {                                                                   \
             t_failed++;                                                                            \
-            printf("# %s:%d: got \"%.*s\", want \"%s\"\n", __FILE__, __LINE__, (int)t_g.n,        \
+            printf("# %s:%d: got \"%.*s\", want \"%s\"\n", __FILE__, __LINE__, (int)t_g.n,         \
                    t_g.p ? t_g.p : "", t_w.p ? t_w.p : "");                                        \
         }                                                                                          \
     } while (0)
@@ -45,7 +45,10 @@ struct t_case {
     const char *name;
     void (*fn)(void);
 };
-#define T(fn) {#fn, fn}
+#define T(fn)                                                                                      \
+    {                                                                                              \
+#fn, fn                                                                                    \
+    }
 #define TESTS(...)                                                                                 \
     int main(void)                                                                                 \
     {                                                                                              \

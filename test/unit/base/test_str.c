@@ -236,8 +236,7 @@ static void a_list_keeps_order_and_survives_deleting(void)
         items[i].id = i;
         list_add_tail(&head, &items[i].link);
     }
-    LIST_EACH_SAFE(it, next, &head)
-    {
+    LIST_EACH_SAFE(it, next, &head) {
         if (CONTAINER_OF(it, struct item, link)->id % 2) {
             list_del(it);
             list_del(it);
@@ -245,8 +244,7 @@ static void a_list_keeps_order_and_survives_deleting(void)
     }
     list_add(&head, &items[3].link);
     int want[] = {3, 0, 2}, n = 0;
-    LIST_EACH(it, &head)
-    {
+    LIST_EACH(it, &head) {
         CHECK(n < 3 && CONTAINER_OF(it, struct item, link)->id == want[n]);
         n++;
     }

@@ -40,14 +40,12 @@ static void differences(const char *path, const json_t *got, const json_t *want)
         free(w);
         return;
     }
-    json_object_foreach((json_t *)want, key, v)
-    {
+    json_object_foreach((json_t *)want, key, v) {
         if (snprintf(here, sizeof(here), "%s.%s", path, key) < (int)sizeof(here)) {
             differences(here, json_object_get(got, key), v);
         }
     }
-    json_object_foreach((json_t *)got, key, v)
-    {
+    json_object_foreach((json_t *)got, key, v) {
         if (json_object_get(want, key) == NULL &&
             snprintf(here, sizeof(here), "%s.%s", path, key) < (int)sizeof(here)) {
             differences(here, v, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of http/client.h over a socket pair: what a run of body is worth after other things were awaited. */
+/* Tests of http/client.h over a socket pair: what a run of body is worth after other things were
+ * awaited. */
 #include "http/client.h"
 
 #include "fiber/fiber.h"
@@ -68,7 +69,8 @@ static void chunks_of_one_read(void *arg)
     fiber_start("stranger", stranger, &other[1]);
     client_init(&x, &up[0], a, &limits, M_GET);
     headers_init(&h, a, 4);
-    CHECK(client_await_request(&x, STR("GET"), STR("/"), &h, -2, STR(""), true, deadline_in(5000)) == 0);
+    CHECK(client_await_request(&x, STR("GET"), STR("/"), &h, -2, STR(""), true,
+                               deadline_in(5000)) == 0);
     static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     put(&up[1], head, sizeof(head) - 1);
     CHECK(client_await_response(&x, NULL, NULL, 5000) == 0);
@@ -85,7 +87,8 @@ static void chunks_of_one_read(void *arg)
     put(&up[1], "0\r\n\r\n", 5);
     for (int i = 0; i < CHUNKS; i++) {
         CHECK_ROW(i, client_await_body(&x, &run_, deadline_in(5000)) == 1);
-        CHECK_ROW(i, run_.n == CHUNK_BYTES && run_.p[0] == 'a' + i && run_.p[run_.n - 1] == 'a' + i);
+        CHECK_ROW(i,
+                  run_.n == CHUNK_BYTES && run_.p[0] == 'a' + i && run_.p[run_.n - 1] == 'a' + i);
         put(&other[0], noise, sizeof(noise));
         CHECK(await_until(deadline_in(2)) == 0);
     }

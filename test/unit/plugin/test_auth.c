@@ -33,10 +33,16 @@ static void a_cookie_is_hidden_and_the_others_stay(void)
     static const struct {
         const char *sent, *want;
     } cases[] = {
-        {"k=1", ""}, {"k=1; a=2", "a=2"}, {"a=2;k=1;b=3", "a=2; b=3"}, {"kk=1; a=k", "kk=1; a=k"}, {"k=1; k=2; x", "x"}, {"a;b;c;d;e", "a; b; c; d; e"},
+        {"k=1", ""},
+        {"k=1; a=2", "a=2"},
+        {"a=2;k=1;b=3", "a=2; b=3"},
+        {"kk=1; a=k", "kk=1; a=k"},
+        {"k=1; k=2; x", "x"},
+        {"a;b;c;d;e", "a; b; c; d; e"},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
-        struct req *r = req_fake("GET /", arena_printf(arena_new(256), "Cookie: %s\nX-A: 1\n%c", cases[i].sent, 0).p);
+        struct req *r = req_fake(
+            "GET /", arena_printf(arena_new(256), "Cookie: %s\nX-A: 1\n%c", cases[i].sent, 0).p);
         auth_hide_cookie(r, STR("k"));
         CHECK_STR(sent(r, "cookie"), cases[i].want);
         CHECK_STR(sent(r, "x-a"), "1");
@@ -49,7 +55,8 @@ static void a_header_is_hidden_in_every_spelling(void)
     struct req *r = req_fake("GET /", "X-Key: 1\nx_key: 2\nX-KEY: 3\nX-Keys: 4\n");
 
     auth_hide_header(r, STR("X_Key"));
-    CHECK(headers_get_name(&r->headers, STR("x-key")).p == NULL && headers_get_name(&r->headers, STR("x_key")).p == NULL);
+    CHECK(headers_get_name(&r->headers, STR("x-key")).p == NULL &&
+          headers_get_name(&r->headers, STR("x_key")).p == NULL);
     CHECK_STR(sent(r, "x-keys"), "4");
 }
 
@@ -69,7 +76,8 @@ static void nobody_becomes_the_anonymous_consumer_or_is_refused(void)
         struct auth_options o = {.realm = STR("my realm"), .anonymous = str_c(cases[i].anonymous)};
         fake_put(r, K_CONSUMER, "anon", "{\"username\":\"anon\",\"labels\":{\"custom_id\":\"7\"}}");
         auth_prepare(r->arena, &o, "Test");
-        CHECK_ROW(i, auth_reject(r, plugin_find(STR("key-auth")), &o, STR("{\"message\":\"no\"}\n"), STR("why")) == cases[i].want);
+        CHECK_ROW(i, auth_reject(r, plugin_find(STR("key-auth")), &o, STR("{\"message\":\"no\"}\n"),
+                                 STR("why")) == cases[i].want);
         if (cases[i].want == NEXT) {
             CHECK_STR(sent(r, "x-consumer-username"), "anon");
             CHECK_STR(sent(r, "x-consumer-custom-id"), "7");
@@ -81,5 +89,6 @@ static void nobody_becomes_the_anonymous_consumer_or_is_refused(void)
     }
 }
 
-TESTS(T(a_query_argument_is_hidden_and_the_others_stay_as_they_were), T(a_cookie_is_hidden_and_the_others_stay),
-      T(a_header_is_hidden_in_every_spelling), T(nobody_becomes_the_anonymous_consumer_or_is_refused))
+TESTS(T(a_query_argument_is_hidden_and_the_others_stay_as_they_were),
+      T(a_cookie_is_hidden_and_the_others_stay), T(a_header_is_hidden_in_every_spelling),
+      T(nobody_becomes_the_anonymous_consumer_or_is_refused))

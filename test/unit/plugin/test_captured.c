@@ -48,7 +48,8 @@ static void without_a_match_groups_are_empty(void)
 {
     struct req *r = req_fake("GET /?k=v", "");
 
-    CHECK_STR(captured_expand(captured_tmpl(r->arena, STR("a$1-$arg_k")), r->arena, r, NULL), "a-v");
+    CHECK_STR(captured_expand(captured_tmpl(r->arena, STR("a$1-$arg_k")), r->arena, r, NULL),
+              "a-v");
 }
 
 static void what_a_client_sent_is_no_template(void)
@@ -56,7 +57,8 @@ static void what_a_client_sent_is_no_template(void)
     struct req *r = req_fake("GET /?k=$remote_addr", "");
     struct re_match m = match(r->arena, "(.*)", "$host $1");
 
-    CHECK_STR(captured_expand(captured_tmpl(r->arena, STR("$1 $arg_k")), r->arena, r, &m), "$host $1 $remote_addr");
+    CHECK_STR(captured_expand(captured_tmpl(r->arena, STR("$1 $arg_k")), r->arena, r, &m),
+              "$host $1 $remote_addr");
 }
 
 static void a_replacement_knows_only_groups(void)
@@ -64,8 +66,8 @@ static void a_replacement_knows_only_groups(void)
     static const struct {
         const char *text, *want; /* NULL: malformed */
     } cases[] = {
-        {"/$2/$1", "/two/one"}, {"$$1", "$1"}, {"/a", "/a"}, {"", ""}, {"$$", "$"}, {"x$1$$y", "xone$y"},
-        {"$arg_k", NULL}, {"${x}", NULL}, {"$", NULL}, {"${1", NULL},
+        {"/$2/$1", "/two/one"}, {"$$1", "$1"},    {"/a", "/a"},   {"", ""},    {"$$", "$"},
+        {"x$1$$y", "xone$y"},   {"$arg_k", NULL}, {"${x}", NULL}, {"$", NULL}, {"${1", NULL},
     };
     struct arena *a = arena_new(4096);
     struct re_match m = match(a, "(\\w+)/(\\w+)", "one/two");
@@ -92,16 +94,15 @@ static struct arr texts_of(struct arena *a, const char *const *v)
 
 static void the_first_expression_found_rewrites(void)
 {
-    static const char *const pairs[] = {"^/a/(.*)/(.*)", "/$2_$1", "^/c", "/see", "/q/(.*)$", "/r?x=$1", NULL};
+    static const char *const pairs[] = {"^/a/(.*)/(.*)", "/$2_$1",  "^/c", "/see",
+                                        "/q/(.*)$",      "/r?x=$1", NULL};
     static const struct {
         const char *uri, *path, *query; /* path NULL: none is found */
     } cases[] = {
-        {"/a/x/y", "/y_x", NULL},
-        {"/c/1", "/see/1", NULL},
-        {"/z", NULL, NULL},
+        {"/a/x/y", "/y_x", NULL},     {"/c/1", "/see/1", NULL},  {"/z", NULL, NULL},
         {"/a/b?c/d", "/d_b?c", NULL}, /* a question mark of the path stays in the path */
-        {"/q/1?2", "/r", "x=1?2"},
-        {"/p/q/1", "/p/r", "x=1"}, /* what stands around the match stays */
+        {"/q/1?2", "/r", "x=1?2"},    {"/p/q/1", "/p/r", "x=1"}, /* what stands around the match
+                                                                    stays */
     };
     struct arena *a = arena_new(4096);
     struct err e = {0};
@@ -126,7 +127,8 @@ static void the_wrong_pair_is_named(void)
     } cases[] = {
         {"[\"^/a\",\"/b\"]", "", -1},
         {"[]", "", -1},
-        {"[\"^/a\",\"/b\",\"^/c(\",\"/d\"]", "pcre2_compile() failed: missing closing parenthesis in \"^/c(\"", 2},
+        {"[\"^/a\",\"/b\",\"^/c(\",\"/d\"]",
+         "pcre2_compile() failed: missing closing parenthesis in \"^/c(\"", 2},
         {"[\"^/a\",\"/$x\"]", "invalid capturing variable name found in \"/$x\"", 0},
         {"[\"^/a\",\"/b?$x\"]", "invalid capturing variable name found in \"/b?$x\"", 0},
     };
@@ -139,5 +141,6 @@ static void the_wrong_pair_is_named(void)
     }
 }
 
-TESTS(T(a_template_takes_variables_and_groups), T(without_a_match_groups_are_empty), T(what_a_client_sent_is_no_template),
-      T(a_replacement_knows_only_groups), T(the_first_expression_found_rewrites), T(the_wrong_pair_is_named))
+TESTS(T(a_template_takes_variables_and_groups), T(without_a_match_groups_are_empty),
+      T(what_a_client_sent_is_no_template), T(a_replacement_knows_only_groups),
+      T(the_first_expression_found_rewrites), T(the_wrong_pair_is_named))

@@ -11,7 +11,8 @@ static struct str dump(const struct req *r)
     for (unsigned i = 0; i < r->headers.n; i++) {
         const struct header *h = &r->headers.v[i];
         if (h->id != H_HOST) {
-            all = arena_printf(r->arena, "%.*s%.*s=%.*s;", STR_ARG(all), STR_ARG(h->name), STR_ARG(h->value));
+            all = arena_printf(r->arena, "%.*s%.*s=%.*s;", STR_ARG(all), STR_ARG(h->name),
+                               STR_ARG(h->value));
         }
     }
     return all;
@@ -26,11 +27,13 @@ static void fields_are_added_set_and_removed_in_that_order(void)
         {"{\"set\":{\"x-a\":\"n\"}}", "x-a=n;X-B=2;"},
         {"{\"set\":{\"X-C\":\"n\"}}", "X-A=1;X-B=2;X-A=3;X-C=n;"},
         {"{\"remove\":[\"X-A\"]}", "X-B=2;"},
-        {"{\"add\":{\"X-C\":\"c\"},\"set\":{\"X-B\":\"b\"},\"remove\":[\"X-A\",\"X-C\"]}", "X-B=b;"},
+        {"{\"add\":{\"X-C\":\"c\"},\"set\":{\"X-B\":\"b\"},\"remove\":[\"X-A\",\"X-C\"]}",
+         "X-B=b;"},
         {"{\"add\":{\"X-C\":[\"c\",1,2.5]}}", "X-A=1;X-B=2;X-A=3;X-C=c;X-C=1;X-C=2.5;"},
         {"{\"set\":{\"X-A\":[\"p\",\"q\"]}}", "X-B=2;X-A=p;X-A=q;"},
         {"{\"set\":{\"X-A\":7}}", "X-A=7;X-B=2;"},
-        {"{\"add\":{\"X-C\":\"\"},\"set\":{\"X-A\":\"\"}}", "X-B=2;"}, /* empty adds nothing and removes */
+        /* empty adds nothing and removes */
+        {"{\"add\":{\"X-C\":\"\"},\"set\":{\"X-A\":\"\"}}", "X-B=2;"},
         {"{\"set\":{\"X-A\":\"$arg_none\"}}", "X-B=2;"},
         {"{\"set\":{\"X-A\":\"<$http_x_a>\"}}", "X-A=<1>;X-B=2;"},
         {"{\"set\":{\"X-A\":\"$arg_k-$remote_addr\"}}", "X-A=v-127.0.0.1;X-B=2;"},
@@ -73,10 +76,13 @@ static void what_could_not_be_sent_is_refused(void)
 
 static void a_field_goes_in_every_spelling(void)
 {
-    struct req *r = req_fake("GET /", "X-A: 1\nX-Consumer-Username: a\nx_consumer-USERNAME: b\nX_Consumer_Username: c\nX-Consumer-Usernames: d\n");
+    struct req *r = req_fake(
+        "GET /",
+        "X-A: 1\nX-Consumer-Username: a\nx_consumer-USERNAME: b\nX_Consumer_Username: c\nX-Consumer-Usernames: d\n");
 
     headers_del_spellings(&r->headers, STR("x-consumer-username"));
     CHECK_STR(dump(r), "X-A=1;X-Consumer-Usernames=d;");
 }
 
-TESTS(T(fields_are_added_set_and_removed_in_that_order), T(what_could_not_be_sent_is_refused), T(a_field_goes_in_every_spelling))
+TESTS(T(fields_are_added_set_and_removed_in_that_order), T(what_could_not_be_sent_is_refused),
+      T(a_field_goes_in_every_spelling))

@@ -17,15 +17,20 @@ static struct ip ip_of(const char *text)
 
 static void an_address_is_in_its_blocks(void)
 {
-    static const char list[] = "[\"10.0.0.0/8\", \"10.1.0.0/16\", \"192.168.0.7\", \"2001:db8::/32\", \"::1\", \"10.0.0.0/8\", \"172.16.0.0/12\"]";
+    static const char list[] =
+        "[\"10.0.0.0/8\", \"10.1.0.0/16\", \"192.168.0.7\", \"2001:db8::/32\", \"::1\", \"10.0.0.0/8\", \"172.16.0.0/12\"]";
     static const struct {
         const char *ip;
         bool want;
     } cases[] = {
-        {"10.0.0.0", true}, {"10.255.255.255", true}, {"9.255.255.255", false}, {"11.0.0.0", false}, {"10.1.2.3", true},
-        {"192.168.0.7", true}, {"192.168.0.6", false}, {"192.168.0.8", false}, {"172.31.255.255", true}, {"172.32.0.0", false},
-        {"2001:db8::", true}, {"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", true}, {"2001:db9::", false}, {"::1", true}, {"::2", false},
-        {"::ffff:10.1.1.1", true}, /* the same address as 10.1.1.1 */
+        {"10.0.0.0", true},       {"10.255.255.255", true},
+        {"9.255.255.255", false}, {"11.0.0.0", false},
+        {"10.1.2.3", true},       {"192.168.0.7", true},
+        {"192.168.0.6", false},   {"192.168.0.8", false},
+        {"172.31.255.255", true}, {"172.32.0.0", false},
+        {"2001:db8::", true},     {"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", true},
+        {"2001:db9::", false},    {"::1", true},
+        {"::2", false},           {"::ffff:10.1.1.1", true}, /* the same address as 10.1.1.1 */
     };
     struct arena *a = arena_new(4096);
     struct err e = {0};
@@ -47,7 +52,10 @@ static void every_address_of_one_family_is_none_of_the_other(void)
         const char *list;
         bool v4, v6;
     } cases[] = {
-        {"[\"0.0.0.0/0\"]", true, false}, {"[\"::/0\"]", false, true}, {"[\"::/0\",\"0.0.0.0/0\"]", true, true}, {"[]", false, false},
+        {"[\"0.0.0.0/0\"]", true, false},
+        {"[\"::/0\"]", false, true},
+        {"[\"::/0\",\"0.0.0.0/0\"]", true, true},
+        {"[]", false, false},
     };
     const struct ip v4 = ip_of("1.2.3.4"), v6 = ip_of("2001::1");
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
@@ -75,7 +83,8 @@ static void a_set_agrees_with_its_blocks(void)
     for (size_t i = 0; i < LENGTH_OF(blocks); i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         const unsigned x = (unsigned)(state >> 33);
-        const struct str text = arena_printf(a, "10.%u.%u.%u/%u", x & 3, x >> 2 & 255, x >> 10 & 255, 14 + (x >> 18) % 19);
+        const struct str text = arena_printf(a, "10.%u.%u.%u/%u", x & 3, x >> 2 & 255,
+                                             x >> 10 & 255, 14 + (x >> 18) % 19);
         json_array_append_new(json, json_stringn(text.p, text.n));
         CHECK(cidr_parse(text, &blocks[i]));
     }
@@ -83,7 +92,8 @@ static void a_set_agrees_with_its_blocks(void)
     for (unsigned i = 0; i < 20000; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         const unsigned x = (unsigned)(state >> 33);
-        const struct ip ip = ip_of(arena_printf(a, "10.%u.%u.%u%c", x & 3, x >> 2 & 255, x >> 10 & 255, 0).p);
+        const struct ip ip =
+            ip_of(arena_printf(a, "10.%u.%u.%u%c", x & 3, x >> 2 & 255, x >> 10 & 255, 0).p);
         bool want = false;
         for (size_t k = 0; k < LENGTH_OF(blocks); k++) {
             want |= cidr_has(&blocks[k], &ip);
@@ -107,14 +117,17 @@ static void what_is_no_address_is_named(void)
 
 static void a_name_is_found_whole(void)
 {
-    static const struct str names[] = {STR_INIT("rose"), STR_INIT("jack"), STR_INIT(""), STR_INIT("jac")};
+    static const struct str names[] = {STR_INIT("rose"), STR_INIT("jack"), STR_INIT(""),
+                                       STR_INIT("jac")};
     struct arena *a = arena_new(1024);
     struct str_set s, none;
 
     str_set_prepare(a, names, LENGTH_OF(names), &s);
     str_set_prepare(a, NULL, 0, &none);
-    CHECK(str_set_has(&s, STR("jack")) && str_set_has(&s, STR("jac")) && str_set_has(&s, STR("rose")) && str_set_has(&s, STR("")));
-    CHECK(!str_set_has(&s, STR("ja")) && !str_set_has(&s, STR("jacks")) && !str_set_has(&s, STR("Jack")));
+    CHECK(str_set_has(&s, STR("jack")) && str_set_has(&s, STR("jac")) &&
+          str_set_has(&s, STR("rose")) && str_set_has(&s, STR("")));
+    CHECK(!str_set_has(&s, STR("ja")) && !str_set_has(&s, STR("jacks")) &&
+          !str_set_has(&s, STR("Jack")));
     CHECK(!str_set_has(&none, STR("jack")));
     arena_free(a);
 }
@@ -142,5 +155,6 @@ static void bytes_that_break_a_message_are_encoded(void)
     arena_free(a);
 }
 
-TESTS(T(an_address_is_in_its_blocks), T(every_address_of_one_family_is_none_of_the_other), T(a_set_agrees_with_its_blocks),
-      T(what_is_no_address_is_named), T(a_name_is_found_whole), T(bytes_that_break_a_message_are_encoded))
+TESTS(T(an_address_is_in_its_blocks), T(every_address_of_one_family_is_none_of_the_other),
+      T(a_set_agrees_with_its_blocks), T(what_is_no_address_is_named), T(a_name_is_found_whole),
+      T(bytes_that_break_a_message_are_encoded))

@@ -43,8 +43,9 @@ static inline void fake_boot(void)
 /* Line ends as HTTP has them. */
 static inline struct str fake_lines(struct arena *a, const char *line, const char *fields)
 {
-    struct str text = arena_printf(a, "%s HTTP/1.1\n%s%s\n", line,
-                                   strcasestr(fields, "host:") ? "" : "Host: example.com\n", fields);
+    struct str text =
+        arena_printf(a, "%s HTTP/1.1\n%s%s\n", line,
+                     strcasestr(fields, "host:") ? "" : "Host: example.com\n", fields);
     char *out = arena_bytes(a, 2 * text.n), *o = out;
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] == '\n') {
@@ -80,10 +81,12 @@ static inline void fake_client(struct req *r, const char *ip, uint16_t port)
     r->remote_port = port;
 }
 
-/* line: "GET /path"; fields: lines "Name: value\n". From 127.0.0.1:50000, for example.com, with no configuration. */
+/* line: "GET /path"; fields: lines "Name: value\n". From 127.0.0.1:50000, for example.com, with no
+ * configuration. */
 static inline struct req *req_fake(const char *line, const char *fields)
 {
-    static const struct h1_limits limits = {.head_bytes = 65536, .line_bytes = 16384, .fields = 200};
+    static const struct h1_limits limits = {
+        .head_bytes = 65536, .line_bytes = 16384, .fields = 200};
     struct arena *a = arena_new(16384);
     struct req *r = ARENA_NEW(a, struct req);
     struct h1_parser p;
@@ -135,7 +138,11 @@ static inline void fake_bad(const struct change *c, const struct err *e, void *a
 static inline void fake_put(struct req *r, enum object_kind kind, const char *id, const char *json)
 {
     struct err e = {0};
-    struct change c = {.kind = kind, .id = str_c(id), .value = json_parse(str_c(json), &e), .created_index = 1, .modified_index = 1};
+    struct change c = {.kind = kind,
+                       .id = str_c(id),
+                       .value = json_parse(str_c(json), &e),
+                       .created_index = 1,
+                       .modified_index = 1};
 
     ASSERT(c.value != NULL);
     r->snapshot = snapshot_apply(r->snapshot, &c, 1, fake_bad, NULL);

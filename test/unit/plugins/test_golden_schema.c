@@ -24,7 +24,8 @@ static void differences(const char *path, const json_t *got, const json_t *want)
         return;
     }
     if (!json_is_object(got) || !json_is_object(want)) {
-        char *g = got ? json_dumps(got, JSON_ENCODE_ANY) : NULL, *w = want ? json_dumps(want, JSON_ENCODE_ANY) : NULL;
+        char *g = got ? json_dumps(got, JSON_ENCODE_ANY) : NULL,
+             *w = want ? json_dumps(want, JSON_ENCODE_ANY) : NULL;
         printf("# %s: got %s, want %s\n", path, g ? g : "nothing", w ? w : "nothing");
         free(g);
         free(w);
@@ -85,7 +86,8 @@ static bool same_secrets(const struct plugin *p, enum conf_use use, json_t *want
     return same;
 }
 
-static bool same_schema(const struct plugin *p, enum conf_use use, const json_t *all, const char *key)
+static bool same_schema(const struct plugin *p, enum conf_use use, const json_t *all,
+                        const char *key)
 {
     const json_t *want = json_object_get(all, key), *got = plugin_schema(p, use);
     char path[128];
@@ -117,7 +119,8 @@ static void schemas_are_the_references(void)
             printf("# %s is none of the reference's\n", p->name);
             continue;
         }
-        const bool same = same_schema(p, CONF_PLUGIN, want, "schema") & same_schema(p, CONF_CONSUMER, want, "consumer_schema") &
+        const bool same = same_schema(p, CONF_PLUGIN, want, "schema") &
+                          same_schema(p, CONF_CONSUMER, want, "consumer_schema") &
                           same_schema(p, CONF_METADATA, want, "metadata_schema");
         if (!same) {
             printf("# %s\n", p->name);
@@ -150,10 +153,12 @@ static void priority_version_type_and_phases_are_the_references(void)
         if (want == NULL) {
             continue;
         }
-        const char *type = json_string_value(json_object_get(want, "type")), *run = json_string_value(json_object_get(want, "run_policy"));
+        const char *type = json_string_value(json_object_get(want, "type")),
+                   *run = json_string_value(json_object_get(want, "run_policy"));
         const char *scope = json_string_value(json_object_get(want, "scope"));
         bool ok = json_integer_value(json_object_get(want, "priority")) == p->priority;
-        ok &= json_number_value(json_object_get(want, "version")) == strtod(p->version ? p->version : "0.1", NULL);
+        ok &= json_number_value(json_object_get(want, "version")) ==
+              strtod(p->version ? p->version : "0.1", NULL);
         ok &= p->auth == (type && strcmp(type, "auth") == 0);
         ok &= p->prefer_route == (run && strcmp(run, "prefer_route") == 0);
         ok &= p->global_scope == (scope && strcmp(scope, "global") == 0);

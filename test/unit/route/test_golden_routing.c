@@ -52,12 +52,10 @@ static void set_make(struct set *s, const json_t *c)
     const char *id;
     json_t *value;
 
-    json_object_foreach(json_get(c, "services"), id, value)
-    {
+    json_object_foreach(json_get(c, "services"), id, value) {
         s->service = object_of(K_SERVICE, id, value);
     }
-    json_object_foreach(json_get(c, "routes"), id, value)
-    {
+    json_object_foreach(json_get(c, "routes"), id, value) {
         json_object_set_new(value, "plugins", json_object()); /* a route has to lead somewhere */
         struct route *r = object_of(K_ROUTE, id, value);
         bool owned = !str_is_none(r->service_id);
@@ -87,8 +85,7 @@ static void take_headers(struct req *r, const json_t *headers)
     json_t *value;
 
     headers_init(&r->headers, r->arena, 8);
-    json_object_foreach((json_t *)(uintptr_t)headers, name, value)
-    {
+    json_object_foreach((json_t *)(uintptr_t)headers, name, value) {
         headers_add(&r->headers, str_c(name), json_str(value));
     }
     r->remote_addr = headers_get(&r->headers, H_X_REAL_IP);
@@ -135,8 +132,7 @@ static void check_params(const json_t *q, int mode, const struct route_match *m)
     const char *header;
     json_t *value;
 
-    json_object_foreach(json_get(json_get(q, "uri_params"), mode_names[mode]), header, value)
-    {
+    json_object_foreach(json_get(json_get(q, "uri_params"), mode_names[mode]), header, value) {
         bool found = false;
         for (unsigned i = 0; i < m->n_params; i++) { /* "X-Id" echoes "id" */
             found |= str_ieq(m->params[i].name, str_c(header + 2)) &&
@@ -188,8 +184,7 @@ static void run(int mode)
     CHECK(golden != NULL);
     vars_install();
     router_set_mode((enum router_mode)mode);
-    json_array_foreach(json_get(golden, "cases"), i, c)
-    {
+    json_array_foreach(json_get(golden, "cases"), i, c) {
         const char *name = json_string_value(json_get(c, "name"));
         struct set s = {0};
 
@@ -198,8 +193,7 @@ static void run(int mode)
         }
         set_make(&s, c);
         n_sets++;
-        json_array_foreach(json_get(c, "requests"), k, q)
-        {
+        json_array_foreach(json_get(c, "requests"), k, q) {
             check_request(&s, name, q, mode);
             n_requests++;
         }

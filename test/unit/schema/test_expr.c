@@ -10,10 +10,12 @@
 
 static const struct value roots[] = {V_STR("owner"), V_STR("repo"), V_NUM(2), V_BOOL(1)};
 static struct test_var subject[] = {
-    {"arg_k", V_STR("10")},    {"arg_hex", V_STR("0x0A")}, {"arg_word", V_STR("Hello")}, {"arg_empty", V_STR("")},
-    {"arg_flag", V_BOOL(1)},   {"arg_off", V_BOOL(0)},     {"num", V_NUM(10)},           {"remote_addr", V_STR("10.1.2.3")},
-    {"addr6", V_STR("fe80::1")}, {"list", {.kind = VALUE_LIST, .list = roots, .n = 4}},  {"7", V_STR("seven")},
-    {NULL, {VALUE_NONE}},
+    {"arg_k", V_STR("10")},       {"arg_hex", V_STR("0x0A")},
+    {"arg_word", V_STR("Hello")}, {"arg_empty", V_STR("")},
+    {"arg_flag", V_BOOL(1)},      {"arg_off", V_BOOL(0)},
+    {"num", V_NUM(10)},           {"remote_addr", V_STR("10.1.2.3")},
+    {"addr6", V_STR("fe80::1")},  {"list", {.kind = VALUE_LIST, .list = roots, .n = 4}},
+    {"7", V_STR("seven")},        {NULL, {VALUE_NONE}},
 };
 
 /* Evaluate the rule; -1 when it is refused, with *e. */
@@ -139,9 +141,15 @@ static void rules_hold_or_not(void)
         {JSON(["!or", ["arg_k", "==", "11"], ["num", "==", 11]]), 1},
         {JSON(["!OR", ["arg_k", "==", "11"], ["num", "==", 10]]), 0},
         {JSON([["OR", ["arg_k", "==", "11"], ["num", "==", 10]], ["arg_word", "~~", "H"]]), 1},
-        {JSON(["OR", ["AND", ["arg_k", "==", "10"], ["num", "==", 11]], ["arg_word", "~~", "H"]]), 1},
-        {JSON(["OR", ["AND", ["arg_k", "==", "10"], ["num", "==", 11]], ["arg_word", "~~", "x"]]), 0},
-        {JSON(["!OR", ["!AND", ["arg_k", "==", "10"], ["num", "==", 10]], ["!OR", ["arg_word", "~~", "x"], ["arg_flag", "==", true]]]), 1},
+        {JSON(["OR", ["AND", ["arg_k", "==", "10"], ["num", "==", 11]], ["arg_word", "~~", "H"]]),
+         1},
+        {JSON(["OR", ["AND", ["arg_k", "==", "10"], ["num", "==", 11]], ["arg_word", "~~", "x"]]),
+         0},
+        {JSON([
+             "!OR", ["!AND", ["arg_k", "==", "10"], ["num", "==", 10]],
+             ["!OR", ["arg_word", "~~", "x"], ["arg_flag", "==", true]]
+         ]),
+         1},
         {JSON([[["arg_k", "==", "10"]], [["num", "==", 10], ["arg_word", "~~", "H"]]]), 1},
     };
 
@@ -177,7 +185,8 @@ static void what_is_no_rule_is_refused(void)
         {JSON([["arg_k", "?", "==", "v"]]), "bad 'not' expression"},
         {JSON([["arg_k", "!", "===", "v"]]), "invalid operator '==='"},
         {JSON([["remote_addr", "ipmatch", "abc"]]), "invalid ip address: abc"},
-        {JSON([["remote_addr", "ipmatch", ["::1", "1.2.3.4/33"]]]), "invalid ip address: 1.2.3.4/33"},
+        {JSON([["remote_addr", "ipmatch", ["::1", "1.2.3.4/33"]]]),
+         "invalid ip address: 1.2.3.4/33"},
         {JSON([["remote_addr", "ipmatch", []]]), "invalid ip address"},
         {JSON([["remote_addr", "ipmatch"]]), "invalid ip address"},
         {JSON([["post_arg.a[", "==", "v"]]), "invalid expression \"$.[\" near \".[\""},
@@ -282,5 +291,6 @@ static void evaluation_stops_when_the_answer_is_known(void)
     var_install(&test_vars);
 }
 
-TESTS(T(rules_hold_or_not), T(what_is_no_rule_is_refused), T(nesting_has_a_limit), T(paths_into_bodies_are_variables),
-      T(a_bad_regular_expression_matches_nothing), T(evaluation_stops_when_the_answer_is_known))
+TESTS(T(rules_hold_or_not), T(what_is_no_rule_is_refused), T(nesting_has_a_limit),
+      T(paths_into_bodies_are_variables), T(a_bad_regular_expression_matches_nothing),
+      T(evaluation_stops_when_the_answer_is_known))

@@ -55,7 +55,8 @@ static const struct field conf_fields[] = {
     F_STR(struct conf, uri, .required = true, .min_len = 1, .max_len = 64, .pattern = "^/",
           .secret = true),
     F_STR(struct conf, mode, .def = JSON("fast"), .choices = modes),
-    F_AS("node-id", struct conf, id, .extra = JSON({"type": null, "anyOf": [{"type": "string"}, {"type": "integer"}]})),
+    F_AS("node-id", struct conf, id,
+         .extra = JSON({"type": null, "anyOf": [{"type": "string"}, {"type": "integer"}]})),
     F_ARR(struct conf, codes, .item = &(const struct field){F_ITEM(FK_INT, .min = 1)},
           .unique = true, .min_len = 1, .def = JSON([1, 2])),
     F_ARR_OF(struct conf, nodes, struct node, node_fields, .closed = true),
@@ -71,7 +72,8 @@ static const struct field conf_fields[] = {
 static const char conf_schema[] = JSON({
     "type": "object",
     "properties": {
-        "status": {"type": "integer", "default": 302, "minimum": 200, "maximum": 399, "title": "code"},
+        "status":
+            {"type": "integer", "default": 302, "minimum": 200, "maximum": 399, "title": "code"},
         "retries": {"type": "integer", "minimum": 0},
         "ratio": {"type": "number", "default": 0.5, "exclusiveMinimum": 0, "exclusiveMaximum": 1.5},
         "limit": {"type": "number"},
@@ -80,18 +82,44 @@ static const char conf_schema[] = JSON({
         "uri": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^/"},
         "mode": {"type": "string", "default": "fast", "enum": ["fast", "safe"]},
         "node-id": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-        "codes": {"type": "array", "items": {"type": "integer", "minimum": 1}, "uniqueItems": true, "minItems": 1, "default": [1, 2]},
-        "nodes": {"type": "array", "items": {"type": "object", "required": ["host"], "additionalProperties": false,
-            "properties": {
-                "host": {"type": "string", "minLength": 1},
-                "weight": {"type": "integer", "minimum": 0, "default": 1},
-                "backup": {"type": "boolean", "default": false},
-                "pool": {"type": "object", "properties": {"size": {"type": "integer", "default": 320, "minimum": 1}, "password": {"type": "string"}}}
-            }}},
+        "codes": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "uniqueItems": true,
+            "minItems": 1,
+            "default": [1, 2]
+        },
+        "nodes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["host"],
+                "additionalProperties": false,
+                "properties": {
+                    "host": {"type": "string", "minLength": 1},
+                    "weight": {"type": "integer", "minimum": 0, "default": 1},
+                    "backup": {"type": "boolean", "default": false},
+                    "pool": {
+                        "type": "object",
+                        "properties": {
+                            "size": {"type": "integer", "default": 320, "minimum": 1},
+                            "password": {"type": "string"}
+                        }
+                    }
+                }
+            }
+        },
         "names": {"type": "array", "items": {"type": "string"}},
         "any": {"type": "array"},
-        "pool": {"type": "object", "additionalProperties": false, "maxProperties": 2,
-            "properties": {"size": {"type": "integer", "default": 320, "minimum": 1}, "password": {"type": "string"}}},
+        "pool": {
+            "type": "object",
+            "additionalProperties": false,
+            "maxProperties": 2,
+            "properties": {
+                "size": {"type": "integer", "default": 320, "minimum": 1},
+                "password": {"type": "string"}
+            }
+        },
         "headers": {"type": "object", "minProperties": 1},
         "legacy": {"type": "string", "format": "ipv4"}
     },
@@ -117,8 +145,9 @@ static json_t *checked(const char *text)
 static void a_table_prints_its_schema(void)
 {
     struct err e = {.msg = ""};
-    json_t *got = fields_schema(conf_fields, true,
-                                JSON({"oneOf": [{"required": ["uri"]}], "required": ["uri", "node-id"]}));
+    json_t *got =
+        fields_schema(conf_fields, true,
+                      JSON({"oneOf": [{"required": ["uri"]}], "required": ["uri", "node-id"]}));
     json_t *want = json_parse(str_c(conf_schema), &e);
     char *text = json_dumps(got, JSON_SORT_KEYS | JSON_INDENT(1));
 
@@ -132,7 +161,9 @@ static void a_table_prints_its_schema(void)
 }
 
 static const struct field nested[] = {
-    F_ARR(struct conf, any, .item = &(const struct field){F_ITEM(FK_ARR, .item = &(const struct field){F_ITEM(FK_NUM, .max = 2)})}),
+    F_ARR(struct conf, any,
+          .item = &(const struct field){F_ITEM(
+              FK_ARR, .item = &(const struct field){F_ITEM(FK_NUM, .max = 2)})}),
     F_END,
 };
 
@@ -146,12 +177,20 @@ static void schemas_of_few_fields(void)
     } cases[] = {
         {NULL, false, NULL, JSON({"type": "object"})},
         {none, false, NULL, JSON({"type": "object", "properties": {}})},
-        {none, true, NULL, JSON({"type": "object", "properties": {}, "additionalProperties": false})},
+        {none, true, NULL,
+         JSON({"type": "object", "properties": {}, "additionalProperties": false})},
         /* extra merges into what is there, and null takes away */
         {none, false, JSON({"type": null, "properties": {"a": true}, "minProperties": 1}),
          JSON({"properties": {"a": true}, "minProperties": 1})},
-        {nested, false, NULL,
-         JSON({"type": "object", "properties": {"any": {"type": "array", "items": {"type": "array", "items": {"type": "number", "maximum": 2}}}}})},
+        {nested, false, NULL, JSON({
+             "type": "object",
+             "properties": {
+                 "any": {
+                     "type": "array",
+                     "items": {"type": "array", "items": {"type": "number", "maximum": 2}}
+                 }
+             }
+         })},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -203,10 +242,25 @@ static void given_values_fill_the_struct(void)
     struct arena *a = arena_new(1024);
     struct conf c = {.status = 0};
     json_t *v = checked(JSON({
-        "uri": "/b", "status": 301.0, "retries": 0, "ratio": 1, "limit": 2.5, "on": false, "verbose": false,
-        "mode": "safe", "node-id": 17, "codes": [7], "names": ["x", ""], "any": [1, {"k": null}],
-        "nodes": [{"host": "h1", "pool": {"size": 5, "password": "p"}}, {"host": "h2", "weight": 0, "backup": true}],
-        "pool": {}, "headers": {"h": "v"}, "legacy": "1.2.3.4"
+        "uri": "/b",
+        "status": 301.0,
+        "retries": 0,
+        "ratio": 1,
+        "limit": 2.5,
+        "on": false,
+        "verbose": false,
+        "mode": "safe",
+        "node-id": 17,
+        "codes": [7],
+        "names": ["x", ""],
+        "any": [1, {"k": null}],
+        "nodes": [
+            {"host": "h1", "pool": {"size": 5, "password": "p"}},
+            {"host": "h2", "weight": 0, "backup": true}
+        ],
+        "pool": {},
+        "headers": {"h": "v"},
+        "legacy": "1.2.3.4"
     }));
     const struct node *n;
 

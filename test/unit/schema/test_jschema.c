@@ -7,7 +7,8 @@
 
 #include "t.h"
 
-/* What checking text against schema says: "" when it is accepted. The value afterwards in *after (may be NULL), as text in a. */
+/* What checking text against schema says: "" when it is accepted. The value afterwards in *after
+ * (may be NULL), as text in a. */
 static struct str answer(struct arena *a, const char *schema, const char *text, struct str *after)
 {
     struct err e = {.msg = ""};
@@ -64,7 +65,8 @@ static void types_are_those_of_lua(void)
         {JSON({"type": "array"}), "{}", ""},
         {JSON({"type": "array"}), "{\"a\":1}", "wrong type: expected array, got table"},
         {JSON({"type": ["string", "integer"]}), "1", ""},
-        {JSON({"type": ["string", "integer"]}), "{}", "wrong type: expected one of string, integer, got table"},
+        {JSON({"type": ["string", "integer"]}), "{}",
+         "wrong type: expected one of string, integer, got table"},
         {JSON({}), "null", ""},
         {JSON(true), "1", ""},
         {JSON(false), "1", "expect false always"},
@@ -78,15 +80,18 @@ static void objects_are_checked_property_by_property(void)
     static const struct row rows[] = {
         {JSON({"properties": {"a": {"type": "string"}}}), JSON({"a": 1}),
          "property \"a\" validation failed: wrong type: expected string, got number"},
-        {JSON({"properties": {"a": {"properties": {"b": {"type": "string"}}}}}), JSON({"a": {"b": null}}),
+        {JSON({"properties": {"a": {"properties": {"b": {"type": "string"}}}}}),
+         JSON({"a": {"b": null}}),
          "property \"a\" validation failed: property \"b\" validation failed: wrong type: expected string, got userdata"},
-        {JSON({"properties": {"a": {}}, "required": ["a"]}), JSON({"b": 1}), "property \"a\" is required"},
+        {JSON({"properties": {"a": {}}, "required": ["a"]}), JSON({"b": 1}),
+         "property \"a\" is required"},
         {JSON({"required": ["b"]}), JSON({}), "property \"b\" is required"},
         {JSON({"required": ["b"]}), JSON([]), "property \"b\" is required"},
         {JSON({"required": ["b"]}), JSON("x"), ""},
         {JSON({"required": ["b"]}), JSON([1]), ""},
         /* required comes before the default */
-        {JSON({"properties": {"a": {"default": 1}}, "required": ["a"]}), JSON({}), "property \"a\" is required"},
+        {JSON({"properties": {"a": {"default": 1}}, "required": ["a"]}), JSON({}),
+         "property \"a\" is required"},
         {JSON({"required": []}), JSON({"a": 1}), "the input data should be an empty table"},
         {JSON({"required": []}), JSON({}), ""},
         {JSON({"properties": {"a": {}}, "additionalProperties": false}), JSON({"a": 1, "x": 2}),
@@ -95,10 +100,11 @@ static void objects_are_checked_property_by_property(void)
          "failed to validate additional property x: wrong type: expected string, got number"},
         {JSON({"patternProperties": {"^\\d+$": {"type": "string"}}}), JSON({"x": 1, "12": 2}),
          "failed to validate 12 (matching \"^\\d+$\"): wrong type: expected string, got number"},
-        {JSON({"patternProperties": {"^x": {}}, "additionalProperties": false}), JSON({"x1": 1, "y": 2}),
-         "additional properties forbidden, found y"},
+        {JSON({"patternProperties": {"^x": {}}, "additionalProperties": false}),
+         JSON({"x1": 1, "y": 2}), "additional properties forbidden, found y"},
         {JSON({"minProperties": 2}), JSON({"a": 1}), "expect object to have at least 2 properties"},
-        {JSON({"maxProperties": 1}), JSON({"a": 1, "b": 2}), "expect object to have at most 1 properties"},
+        {JSON({"maxProperties": 1}), JSON({"a": 1, "b": 2}),
+         "expect object to have at most 1 properties"},
         {JSON({"maxProperties": 1, "properties": {"b": {"default": 1}}}), JSON({"a": 1}),
          "expect object to have at most 1 properties"},
     };
@@ -111,11 +117,13 @@ static void dependencies_ask_for_properties_or_a_schema(void)
     static const struct row rows[] = {
         {JSON({"properties": {"a": {}}, "dependencies": {"a": ["b"]}}), JSON({"a": 1}),
          "property \"b\" is required when \"a\" is set"},
-        {JSON({"dependencies": {"a": ["b"]}}), JSON({"a": 1}), "property \"b\" is required when \"a\" is set"},
+        {JSON({"dependencies": {"a": ["b"]}}), JSON({"a": 1}),
+         "property \"b\" is required when \"a\" is set"},
         {JSON({"dependencies": {"a": ["b"]}}), JSON({"b": 1}), ""},
         {JSON({"dependencies": {"a": {"required": ["c"]}}}), JSON({"a": 1}),
          "failed to validate dependent schema for \"a\": property \"c\" is required"},
-        {JSON({"properties": {"a": {}}, "dependencies": {"a": {"not": {"required": ["c"]}}}}), JSON({"a": 1, "c": 1}),
+        {JSON({"properties": {"a": {}}, "dependencies": {"a": {"not": {"required": ["c"]}}}}),
+         JSON({"a": 1, "c": 1}),
          "failed to validate dependent schema for \"a\": value wasn't supposed to match schema"},
     };
 
@@ -136,7 +144,8 @@ static void arrays_are_checked_item_by_item(void)
         {JSON({"items": [{"type": "string"}]}), JSON(["a", 1]), ""},
         {JSON({"items": [{"type": "string"}], "additionalItems": false}), JSON(["a", 1]),
          "found unexpected extra items in array"},
-        {JSON({"items": [{"type": "string"}], "additionalItems": {"type": "string"}}), JSON(["a", 1]),
+        {JSON({"items": [{"type": "string"}], "additionalItems": {"type": "string"}}),
+         JSON(["a", 1]),
          "failed to validate additional item 2: wrong type: expected string, got number"},
         {JSON({"items": false}), JSON([1]), "expect false always"},
         {JSON({"items": false}), JSON([]), ""},
@@ -151,20 +160,27 @@ static void arrays_are_checked_item_by_item(void)
 static void items_are_equal_as_lua_sees_them(void)
 {
     static const struct row rows[] = {
-        {JSON({"uniqueItems": true}), JSON(["a", "b", "a"]), "expected unique items but items 1 and 3 are equal"},
-        {JSON({"uniqueItems": true}), JSON([1, 1.0]), "expected unique items but items 1 and 2 are equal"},
-        {JSON({"uniqueItems": true}), JSON([0, -0.0]), "expected unique items but items 1 and 2 are equal"},
+        {JSON({"uniqueItems": true}), JSON(["a", "b", "a"]),
+         "expected unique items but items 1 and 3 are equal"},
+        {JSON({"uniqueItems": true}), JSON([1, 1.0]),
+         "expected unique items but items 1 and 2 are equal"},
+        {JSON({"uniqueItems": true}), JSON([0, -0.0]),
+         "expected unique items but items 1 and 2 are equal"},
         {JSON({"uniqueItems": true}), JSON([1, "1", true, false, null, {}, [0]]), ""},
-        {JSON({"uniqueItems": true}), JSON([null, null]), "expected unique items but items 1 and 2 are equal"},
-        {JSON({"uniqueItems": true}), JSON([{}, []]), "expected unique items but items 1 and 2 are equal"},
+        {JSON({"uniqueItems": true}), JSON([null, null]),
+         "expected unique items but items 1 and 2 are equal"},
+        {JSON({"uniqueItems": true}), JSON([{}, []]),
+         "expected unique items but items 1 and 2 are equal"},
         {JSON({"uniqueItems": true}), JSON([{"a": 1, "b": [2]}, 7, {"b": [2], "a": 1}]),
          "expected unique items but items 1 and 3 are equal"},
         {JSON({"uniqueItems": true}), JSON([{"a": 1}, {"b": 1}, {"a": 2}, {"a": 1, "b": 1}]), ""},
         {JSON({"uniqueItems": true}), JSON([[1, 2], [2, 1]]), ""},
         /* scalars first, at the earliest repetition */
-        {JSON({"uniqueItems": true}), JSON([{}, {}, "b", "a", "a", "b"]), "expected unique items but items 4 and 5 are equal"},
+        {JSON({"uniqueItems": true}), JSON([{}, {}, "b", "a", "a", "b"]),
+         "expected unique items but items 4 and 5 are equal"},
         /* tables: the earliest one that is repeated */
-        {JSON({"uniqueItems": true}), JSON([[1], [2], [2], [1]]), "expected unique items but items 1 and 4 are equal"},
+        {JSON({"uniqueItems": true}), JSON([[1], [2], [2], [1]]),
+         "expected unique items but items 1 and 4 are equal"},
         {JSON({"uniqueItems": false}), JSON([1, 1]), ""},
     };
 
@@ -174,11 +190,14 @@ static void items_are_equal_as_lua_sees_them(void)
 static void strings_count_in_characters(void)
 {
     static const struct row rows[] = {
-        {JSON({"minLength": 3}), "\"\\u00e9\\u20ac\"", "string too short, expected at least 3, got 2"},
+        {JSON({"minLength": 3}), "\"\\u00e9\\u20ac\"",
+         "string too short, expected at least 3, got 2"},
         {JSON({"maxLength": 1}), "\"ab\"", "string too long, expected at most 1, got 2"},
         {JSON({"maxLength": 2}), "\"\\u00e9\\u20ac\"", ""},
-        {JSON({"pattern": "^\\S+$"}), "\"a b\"", "failed to match pattern \"^\\\\S+$\" with \"a b\""},
-        {JSON({"pattern": "^x\"$"}), "\"a\\\"\\n\\\\\"", "failed to match pattern \"^x\\\"$\" with \"a\\\"\\\n\\\\\""},
+        {JSON({"pattern": "^\\S+$"}), "\"a b\"",
+         "failed to match pattern \"^\\\\S+$\" with \"a b\""},
+        {JSON({"pattern": "^x\"$"}), "\"a\\\"\\n\\\\\"",
+         "failed to match pattern \"^x\\\"$\" with \"a\\\"\\\n\\\\\""},
         {JSON({"pattern": "b"}), "\"abc\"", ""},
         {JSON({"pattern": "b"}), "1", ""},
     };
@@ -229,10 +248,12 @@ static void values_and_formats_are_compared(void)
 static void schemas_combine(void)
 {
     static const struct row rows[] = {
-        {JSON({"allOf": [{"type": "object"}, {"required": ["a"]}]}), JSON({}), "allOf 2 failed: property \"a\" is required"},
-        {JSON({"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}, {"type": "string"}]}), JSON({}),
-         "object matches none of the required: [\"a\"] or [\"b\",\"c\"]"},
-        {JSON({"anyOf": [{"type": "number"}, {"type": "boolean"}]}), JSON({}), "object matches none of the required"},
+        {JSON({"allOf": [{"type": "object"}, {"required": ["a"]}]}), JSON({}),
+         "allOf 2 failed: property \"a\" is required"},
+        {JSON({"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}, {"type": "string"}]}),
+         JSON({}), "object matches none of the required: [\"a\"] or [\"b\",\"c\"]"},
+        {JSON({"anyOf": [{"type": "number"}, {"type": "boolean"}]}), JSON({}),
+         "object matches none of the required"},
         {JSON({"anyOf": [{"type": "number"}, {"type": "boolean"}]}), "true", ""},
         {JSON({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}), JSON({}),
          "value should match only one schema, but matches none"},
@@ -242,7 +263,8 @@ static void schemas_combine(void)
         {JSON({"if": {"const": 1}, "then": {"type": "string"}}), "1", "then clause did not match"},
         {JSON({"if": {"const": 1}, "else": {"type": "string"}}), "2", "else clause did not match"},
         {JSON({"if": {"const": 1}, "then": {"type": "string"}}), "2", ""},
-        {JSON({"not": {"required": ["a"]}}), JSON({"a": 1}), "value wasn't supposed to match schema"},
+        {JSON({"not": {"required": ["a"]}}), JSON({"a": 1}),
+         "value wasn't supposed to match schema"},
     };
 
     ROWS_CHECK(rows);
@@ -252,9 +274,11 @@ static void the_first_rule_broken_is_reported(void)
 {
     static const struct row rows[] = {
         {JSON({"type": "string", "enum": [1]}), "2", "wrong type: expected string, got number"},
-        {JSON({"properties": {"b": {"type": "string"}, "a": {"type": "string"}}}), JSON({"a": 1, "b": 1}),
+        {JSON({"properties": {"b": {"type": "string"}, "a": {"type": "string"}}}),
+         JSON({"a": 1, "b": 1}),
          "property \"b\" validation failed: wrong type: expected string, got number"},
-        {JSON({"required": ["z"], "additionalProperties": false}), JSON({"a": 1}), "property \"z\" is required"},
+        {JSON({"required": ["z"], "additionalProperties": false}), JSON({"a": 1}),
+         "property \"z\" is required"},
         {JSON({"minLength": 2, "pattern": "b", "enum": ["c"], "allOf": [false]}), JSON("a"),
          "string too short, expected at least 2, got 1"},
         {JSON({"enum": ["c"], "allOf": [false]}), JSON("a"), "matches none of the enum values"},
@@ -269,14 +293,16 @@ static void the_first_rule_broken_is_reported(void)
 static void references_to_secrets_pass_as_strings(void)
 {
     static const struct row rows[] = {
-        {JSON({"type": "string", "minLength": 100, "pattern": "^x"}), JSON("$secret://vault/1/k"), ""},
+        {JSON({"type": "string", "minLength": 100, "pattern": "^x"}), JSON("$secret://vault/1/k"),
+         ""},
         {JSON({"type": "string", "maxLength": 1}), JSON("$ENV://A"), ""},
         {JSON({"type": "string", "maxLength": 1}), JSON("$env://A"), ""},
         {JSON({"enum": ["a"]}), JSON("$Env://A"), ""},
         {JSON({"type": "number"}), JSON("$ENV://A"), "wrong type: expected number, got string"},
         {JSON({"type": ["string", "null"], "maxLength": 1}), JSON("$ENV://A"),
          "string too long, expected at most 1, got 8"},
-        {JSON({"type": "string", "maxLength": 1}), JSON("$SECRET://A"), "string too long, expected at most 1, got 11"},
+        {JSON({"type": "string", "maxLength": 1}), JSON("$SECRET://A"),
+         "string too long, expected at most 1, got 11"},
     };
 
     ROWS_CHECK(rows);
@@ -285,19 +311,27 @@ static void references_to_secrets_pass_as_strings(void)
 static void references_point_into_the_schema(void)
 {
     static const struct row rows[] = {
-        {JSON({"definitions": {"n": {"type": "number"}}, "properties": {"a": {"$ref": "#/definitions/n"}}}), JSON({"a": "x"}),
+        {JSON({
+             "definitions": {"n": {"type": "number"}},
+             "properties": {"a": {"$ref": "#/definitions/n"}}
+         }),
+         JSON({"a": "x"}),
          "property \"a\" validation failed: wrong type: expected number, got string"},
-        {JSON({"properties": {"kid": {"$ref": "#"}}, "additionalProperties": false}), JSON({"kid": {"kid": {"x": 1}}}),
+        {JSON({"properties": {"kid": {"$ref": "#"}}, "additionalProperties": false}),
+         JSON({"kid": {"kid": {"x": 1}}}),
          "property \"kid\" validation failed: property \"kid\" validation failed: additional properties forbidden, found x"},
-        {JSON({"a/b": [true, {"type": "string"}], "$ref": "#/a~1b/1"}), "1", "wrong type: expected string, got number"},
+        {JSON({"a/b": [true, {"type": "string"}], "$ref": "#/a~1b/1"}), "1",
+         "wrong type: expected string, got number"},
         {JSON({"$ref": "#/no"}), "1", "invalid reference: #/no"},
         {JSON({"$ref": "#/$ref"}), "1", "a schema must be an object or a boolean"},
         {JSON({"$ref": "#"}), "1", "invalid reference: #"},
         {JSON({"$ref": "http://example.com/x"}), "1", "invalid reference: http://example.com/x"},
-        /* What refers to itself without getting anywhere ends, also where a failure would count as success. */
+        /* What refers to itself without getting anywhere ends, also where a failure would count as
+           success. */
         {JSON({"allOf": [{"$ref": "#"}]}), "1", "schemas are nested too deeply"},
         {JSON({"not": {"$ref": "#"}}), "1", "schemas are nested too deeply"},
-        {JSON({"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"$ref": "#"}]}), "1", "schemas are nested too deeply"},
+        {JSON({"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"$ref": "#"}]}), "1",
+         "schemas are nested too deeply"},
     };
 
     ROWS_CHECK(rows);
@@ -334,7 +368,8 @@ static void what_is_no_schema_is_refused(void)
         {JSON({"enum": {}}), "1", "invalid \"enum\" in a schema"},
         {JSON({"items": 1}), "1", "invalid \"items\" in a schema"},
         {JSON({"oneOf": {}}), "1", "invalid \"oneOf\" in a schema"},
-        {JSON({"pattern": "("}), "1", "invalid pattern: pcre2_compile() failed: missing closing parenthesis in \"(\""},
+        {JSON({"pattern": "("}), "1",
+         "invalid pattern: pcre2_compile() failed: missing closing parenthesis in \"(\""},
         {JSON([]), "1", "a schema must be an object or a boolean"},
     };
 
@@ -375,24 +410,44 @@ static void defaults_are_filled_in(void)
     static const struct {
         const char *schema, *value, *want;
     } rows[] = {
-        {JSON({"properties": {"a": {"default": 1}, "b": {"default": {"c": [1]}}}}), JSON({}), "{\"a\":1,\"b\":{\"c\":[1]}}"},
+        {JSON({"properties": {"a": {"default": 1}, "b": {"default": {"c": [1]}}}}), JSON({}),
+         "{\"a\":1,\"b\":{\"c\":[1]}}"},
         {JSON({"properties": {"a": {"default": 1}}}), JSON({"a": null}), "{\"a\":null}"},
         /* Lua takes false for no default */
-        {JSON({"properties": {"a": {"default": false}, "b": {"default": null}, "c": {"default": true}}}), JSON({}), "{\"c\":true}"},
+        {JSON({
+             "properties": {"a": {"default": false}, "b": {"default": null}, "c": {"default": true}}
+         }),
+         JSON({}), "{\"c\":true}"},
         /* in what was given, not in what was filled in */
-        {JSON({"properties": {"a": {"properties": {"b": {"default": 2}}}}}), JSON({"a": {}}), "{\"a\":{\"b\":2}}"},
-        {JSON({"properties": {"a": {"default": {}, "properties": {"b": {"default": 2}}}}}), JSON({}), "{\"a\":{}}"},
+        {JSON({"properties": {"a": {"properties": {"b": {"default": 2}}}}}), JSON({"a": {}}),
+         "{\"a\":{\"b\":2}}"},
+        {JSON({"properties": {"a": {"default": {}, "properties": {"b": {"default": 2}}}}}),
+         JSON({}), "{\"a\":{}}"},
         /* branches that fail leave theirs, too */
-        {JSON({"anyOf": [{"properties": {"a": {"default": 1}}, "required": ["x"]}, {"properties": {"b": {"default": 2}}}]}), JSON({}),
-         "{\"a\":1,\"b\":2}"},
-        {JSON({"if": {"required": ["p"]}, "then": {"properties": {"t": {"default": 1}}}, "else": {"properties": {"e": {"default": 1}}}}),
+        {JSON({
+             "anyOf": [
+                 {"properties": {"a": {"default": 1}}, "required": ["x"]},
+                 {"properties": {"b": {"default": 2}}}
+             ]
+         }),
+         JSON({}), "{\"a\":1,\"b\":2}"},
+        {JSON({
+             "if": {"required": ["p"]},
+             "then": {"properties": {"t": {"default": 1}}},
+             "else": {"properties": {"e": {"default": 1}}}
+         }),
          JSON({"p": 1}), "{\"p\":1,\"t\":1}"},
-        {JSON({"items": {"properties": {"w": {"default": 1}}}}), JSON([{"w": 2}, {}]), "[{\"w\":2},{\"w\":1}]"},
+        {JSON({"items": {"properties": {"w": {"default": 1}}}}), JSON([{"w": 2}, {}]),
+         "[{\"w\":2},{\"w\":1}]"},
         /* the empty value takes the form that is wanted, so that defaults find their place */
-        {JSON({"properties": {"a": {"type": "object", "properties": {"b": {"default": 2}}}}}), JSON({"a": []}), "{\"a\":{\"b\":2}}"},
+        {JSON({"properties": {"a": {"type": "object", "properties": {"b": {"default": 2}}}}}),
+         JSON({"a": []}), "{\"a\":{\"b\":2}}"},
         {JSON({"properties": {"a": {"type": "array"}}}), JSON({"a": {}}), "{\"a\":[]}"},
-        {JSON({"items": {"type": "object", "properties": {"b": {"default": 2}}}}), JSON([[]]), "[{\"b\":2}]"},
-        {JSON({"patternProperties": {".": {"type": "object", "properties": {"b": {"default": 2}}}}}), JSON({"x": []}), "{\"x\":{\"b\":2}}"},
+        {JSON({"items": {"type": "object", "properties": {"b": {"default": 2}}}}), JSON([[]]),
+         "[{\"b\":2}]"},
+        {JSON(
+             {"patternProperties": {".": {"type": "object", "properties": {"b": {"default": 2}}}}}),
+         JSON({"x": []}), "{\"x\":{\"b\":2}}"},
         {JSON({"properties": {"a": {"default": 1}}, "required": ["z"]}), JSON({}), "{\"a\":1}"},
     };
 
@@ -440,13 +495,17 @@ static struct buf long_array(int items, const char *before, const char *after)
 /* A million bytes: comparing each item with each other one would take minutes. */
 static void long_arrays_take_no_square_of_time(void)
 {
-    static const char *const forms[][2] = {{"", ""}, {"\"s", "\""}, {"{\"k\":", "}"}, {"[", ",[]]"}};
+    static const char *const forms[][2] = {
+        {"", ""}, {"\"s", "\""}, {"{\"k\":", "}"}, {"[", ",[]]"}};
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         struct arena *a = arena_new(1024);
         struct buf b = long_array(100000, forms[i][0], forms[i][1]);
 
-        CHECK_STR(answer(a, JSON({"uniqueItems": true, "items": {"properties": {"k": {"minimum": 0}}}}), b.p, NULL), "");
+        CHECK_STR(
+            answer(a, JSON({"uniqueItems": true, "items": {"properties": {"k": {"minimum": 0}}}}),
+                   b.p, NULL),
+            "");
         buf_fini(&b);
         arena_free(a);
     }
@@ -475,6 +534,7 @@ TESTS(T(types_are_those_of_lua), T(objects_are_checked_property_by_property),
       T(dependencies_ask_for_properties_or_a_schema), T(arrays_are_checked_item_by_item),
       T(items_are_equal_as_lua_sees_them), T(strings_count_in_characters), T(numbers_have_limits),
       T(values_and_formats_are_compared), T(schemas_combine), T(the_first_rule_broken_is_reported),
-      T(references_to_secrets_pass_as_strings), T(references_point_into_the_schema), T(checks_have_a_budget),
-      T(what_is_no_schema_is_refused), T(nesting_has_a_limit), T(defaults_are_filled_in), T(defaults_belong_to_each_value),
+      T(references_to_secrets_pass_as_strings), T(references_point_into_the_schema),
+      T(checks_have_a_budget), T(what_is_no_schema_is_refused), T(nesting_has_a_limit),
+      T(defaults_are_filled_in), T(defaults_belong_to_each_value),
       T(long_arrays_take_no_square_of_time), T(messages_are_cut_not_overrun))

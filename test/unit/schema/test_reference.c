@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reference's own schemas: each compiles, and what a running reference gateway answered to wrong configurations is what we
- * answer. Left out are answers where several rules are broken at once and the reference picks one by chance.
+ * The reference's own schemas: each compiles, and what a running reference gateway answered to
+ * wrong configurations is what we answer. Left out are answers where several rules are broken at
+ * once and the reference picks one by chance.
  */
 #include "schema/jschema.h"
 
@@ -11,7 +12,8 @@
 #include "t.h"
 
 static const struct {
-    const char *section, *name, *part; /* where in schemas.json; part: schema, consumer_schema ... */
+    /* where in schemas.json; part: schema, consumer_schema ... */
+    const char *section, *name, *part;
     const char *value, *want;
 } rows[] = {
     /* clang-format off */
@@ -311,7 +313,8 @@ static void the_reference_answers_the_same(void)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct err e = {.msg = ""};
         const json_t *schema = json_get(json_get(all, rows[i].section), rows[i].name);
-        struct jschema *s = jschema_new(rows[i].part != NULL ? json_get(schema, rows[i].part) : schema, &e);
+        struct jschema *s =
+            jschema_new(rows[i].part != NULL ? json_get(schema, rows[i].part) : schema, &e);
         json_t *v = json_parse(str_c(rows[i].value), &e);
 
         CHECK_ROW(i, s != NULL && v != NULL && jschema_check(s, v, &e) == -1);
@@ -325,7 +328,8 @@ static void the_reference_answers_the_same(void)
 /* Compile v as a schema, and let it look at values of each type. */
 static bool schema_compiles(const char *name, const json_t *v)
 {
-    static const char *const values[] = {"{}", "[]", "[1]", "{\"a\":{}}", "\"x\"", "1", "null", "true"};
+    static const char *const values[] = {"{}",    "[]", "[1]",  "{\"a\":{}}",
+                                         "\"x\"", "1",  "null", "true"};
     struct err e = {.msg = ""};
     struct jschema *s = jschema_new(v, &e);
 
@@ -347,7 +351,8 @@ static bool schema_compiles(const char *name, const json_t *v)
 static void every_schema_compiles(void)
 {
     static const char *const sections[] = {"plugins", "stream_plugins"};
-    static const char *const parts[] = {"schema", "consumer_schema", "metadata_schema", "attr_schema"};
+    static const char *const parts[] = {"schema", "consumer_schema", "metadata_schema",
+                                        "attr_schema"};
     json_t *all = schemas_load(), *v;
     const char *name;
     size_t n = 0;
@@ -367,7 +372,8 @@ static void every_schema_compiles(void)
     json_object_foreach(json_get(json_get(all, "extra"), "secret"), name, v) {
         n += schema_compiles(name, v);
     }
-    /* 120 plugins, 6 stream plugins, 14 resources, 3 secret managers; some plugins have several schemas. */
+    /* 120 plugins, 6 stream plugins, 14 resources, 3 secret managers; some plugins have several
+     * schemas. */
     CHECK(n > 143);
     json_decref(all);
 }

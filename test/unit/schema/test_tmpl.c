@@ -5,8 +5,8 @@
 #include "vars.h"
 
 static struct test_var subject[] = {
-    {"host", V_STR("a.org")},      {"empty", V_STR("")},  {"port", V_NUM(9080)},
-    {"ratio", V_NUM(0.25)},        {"big", V_NUM(1e15)},  {"flag", V_BOOL(1)},
+    {"host", V_STR("a.org")},       {"empty", V_STR("")},    {"port", V_NUM(9080)},
+    {"ratio", V_NUM(0.25)},         {"big", V_NUM(1e15)},    {"flag", V_BOOL(1)},
     {"list", {.kind = VALUE_LIST}}, {"arg_x-y", V_STR("q")}, {"a.b", V_STR("dotted")},
     {NULL, {VALUE_NONE}},
 };
@@ -141,12 +141,28 @@ static void paths_are_checked_part_by_part(void)
         const char *path;
         int bad; /* where; -1: the path is good */
     } rows[] = {
-        {"", -1},          {".a", -1},         {".a.b_1-x", -1},       {".a[0].b", -1},
-        {".a[*].b", -1},   {"..b", -1},        {"..[0]", -1},          {"[0]", -1},
-        {".*", -1},        {"['a b'].c", -1},  {".a[?(@.x==']')]", -1}, {".a[1:2,[3]]", -1},
-        {".a[\"\\\"]\"]", -1}, {".", 0},       {"a", 0},               {".a[", 2},
-        {".a[]", 2},       {".a['x]", 2},      {".[0]", 0},            {".a..", 2},
-        {".a b", 2},       {".a]", 2},
+        {"", -1},
+        {".a", -1},
+        {".a.b_1-x", -1},
+        {".a[0].b", -1},
+        {".a[*].b", -1},
+        {"..b", -1},
+        {"..[0]", -1},
+        {"[0]", -1},
+        {".*", -1},
+        {"['a b'].c", -1},
+        {".a[?(@.x==']')]", -1},
+        {".a[1:2,[3]]", -1},
+        {".a[\"\\\"]\"]", -1},
+        {".", 0},
+        {"a", 0},
+        {".a[", 2},
+        {".a[]", 2},
+        {".a['x]", 2},
+        {".[0]", 0},
+        {".a..", 2},
+        {".a b", 2},
+        {".a]", 2},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* vars: variables for tests of expressions and templates. The subject is a list of names and values that ends with a NULL name. */
+/* vars: variables for tests of expressions and templates. The subject is a list of names and values
+ * that ends with a NULL name. */
 #include "schema/var.h"
 
 #include "t.h"
@@ -9,9 +10,18 @@ struct test_var {
     const char *name;
     struct value value;
 };
-#define V_STR(text) {.kind = VALUE_STR, .s = STR_INIT(text)}
-#define V_NUM(n_) {.kind = VALUE_NUM, .num = (n_)}
-#define V_BOOL(b_) {.kind = VALUE_BOOL, .num = (b_)}
+#define V_STR(text)                                                                                \
+    {                                                                                              \
+        .kind = VALUE_STR, .s = STR_INIT(text)                                                     \
+    }
+#define V_NUM(n_)                                                                                  \
+    {                                                                                              \
+        .kind = VALUE_NUM, .num = (n_)                                                             \
+    }
+#define V_BOOL(b_)                                                                                 \
+    {                                                                                              \
+        .kind = VALUE_BOOL, .num = (b_)                                                            \
+    }
 
 static inline struct var test_var_compile(struct arena *a, struct str name)
 {
