@@ -10,6 +10,7 @@
 #include "base/ip.h"
 #include "schema/expr.h"
 #include "schema/field.h"
+#include "script/lua_fn.h"
 
 /* clang-format off */
 /* plural (path), word in messages */
@@ -139,6 +140,7 @@ struct route {
     const struct cidr *remote_addrs;
     unsigned n_remote_addrs;
     struct expr *vars;
+    const struct lua_fn *filter_func; /* NULL: none */
     int64_t priority;
     bool enabled; /* status 1 */
     struct plugin_set plugins;

@@ -62,7 +62,8 @@ static int check_meta(const char *name, const json_t *meta, struct err *e)
     }
     if (json_get(meta, "pre_function") != NULL) {
         return err_set(
-            e, "failed to load _meta.pre_function in plugin %s: Lua is not available in this build",
+            e,
+            "failed to load _meta.pre_function in plugin %s: functions are not supported in this build",
             name);
     }
     return 0;

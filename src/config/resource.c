@@ -110,13 +110,12 @@ int check_inline_upstream(const struct check *c)
     return u != NULL ? upstream_conf_check(u, c->e) : 0;
 }
 
-int check_no_lua(const struct check *c, const char *property)
+int check_no_script(const struct check *c)
 {
-    if (json_get(c->value, property) == NULL) {
+    if (json_get(c->value, "script") == NULL) {
         return 0;
     }
-    return err_set(c->e, "failed to load '%s' string: Lua is not available in this build",
-                   property);
+    return err_set(c->e, "failed to load 'script' string: scripts are not supported in this build");
 }
 
 /* ---- shared parts of building ---- */

@@ -79,8 +79,8 @@ int check_reference(const struct check *c, enum object_kind k, const char *prope
                     const char *what);
 /* The inline upstream of a value, when there is one. */
 int check_inline_upstream(const struct check *c);
-/* `script` and `filter_func` need Lua, which this build does not have. */
-int check_no_lua(const struct check *c, const char *property);
+/* `script` stands for plugins, and the interfaces it calls are not here. */
+int check_no_script(const struct check *c);
 /* Build the inline upstream of value; NULL when there is none. -1 with e set. */
 int build_inline_upstream(struct arena *a, const char *plural, struct str id, const json_t *value,
                           const struct upstream_conf **out, struct err *e);

@@ -4,7 +4,7 @@
 #include "proto/h1.h"
 
 struct route_json {
-    struct str name, uri, host, remote_addr, plugin_config_id, service_id, upstream_id;
+    struct str name, uri, host, remote_addr, filter_func, plugin_config_id, service_id, upstream_id;
     struct arr uris, hosts, remote_addrs, methods;
     int64_t priority, status;
     bool has_timeout;
@@ -54,8 +54,8 @@ static const struct field route_fields[] = {
           .doc = "Among routes with the same path the higher one is tried first."),
     F_JSON(struct route_json, vars, .raw = JSON({"type": "array"}),
            .doc = "Expression over variables."),
-    F_ONLY("filter_func", .raw = JSON({"type": "string", "minLength": 10, "pattern": "^function"}),
-           .doc = "Lua function that matches."),
+    F_STR(struct route_json, filter_func, .min_len = 10, .pattern = "^function",
+          .doc = "Lua function of the variables that says whether a request matches."),
     F_ONLY("script", .raw = JSON({"type": "string", "minLength": 10, "maxLength": 102400}),
            .doc = "Lua instead of plugins."),
     F_ONLY("script_id", .raw = ID_SCHEMA, .doc = "Mark of tools that write scripts."),
@@ -113,6 +113,25 @@ static int check_vars(const struct check *c)
     return ok ? 0 : err_prefix(c->e, "failed to validate the 'vars' expression: ");
 }
 
+static const struct lua_fn *filter_func_new(struct arena *a, struct str id, struct str source,
+                                            struct err *e)
+{
+    return lua_fn_new(a, "filter_func", arena_cat(a, STR("route "), id), source, e);
+}
+
+static int check_filter_func(const struct check *c)
+{
+    struct str source = json_str(json_get(c->value, "filter_func"));
+
+    if (str_is_none(source)) {
+        return 0;
+    }
+    struct arena *a = arena_new(512);
+    const bool ok = filter_func_new(a, c->id, source, c->e) != NULL;
+    arena_free(a);
+    return ok ? 0 : -1;
+}
+
 static int route_after(const struct check *c)
 {
     if (check_inline_upstream(c) != 0 ||
@@ -120,10 +139,10 @@ static int route_after(const struct check *c)
         check_reference(c, K_SERVICE, "service_id", "service") != 0 ||
         check_reference(c, K_PLUGIN_CONFIG, "plugin_config_id", "plugin config") != 0 ||
         plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e) != 0 ||
-        check_vars(c) != 0) {
+        check_vars(c) != 0 || check_filter_func(c) != 0) {
         return -1;
     }
-    return check_no_lua(c, "filter_func") != 0 || check_no_lua(c, "script") != 0 ? -1 : 0;
+    return check_no_script(c);
 }
 
 /* `one` or the `many` of a property that has both forms, as an array. */
@@ -184,6 +203,12 @@ static int route_compile(struct arena *a, struct str id, const json_t *value,
     if (json_array_size(j->vars) > 0) {
         r->vars = expr_new(a, j->vars, e);
         if (r->vars == NULL) {
+            return -1;
+        }
+    }
+    if (!str_is_none(j->filter_func)) {
+        r->filter_func = filter_func_new(a, id, j->filter_func, e);
+        if (r->filter_func == NULL) {
             return -1;
         }
     }

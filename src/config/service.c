@@ -34,7 +34,7 @@ static int service_after(const struct check *c)
         plugins_check(json_get(c->value, "plugins"), PLUGINS_OF_TRAFFIC, c->e) != 0) {
         return -1;
     }
-    return check_no_lua(c, "script");
+    return check_no_script(c);
 }
 
 static void service_let_hosts_go(void *arg)

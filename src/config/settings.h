@@ -77,6 +77,8 @@ struct settings {
     unsigned n_plugins;
     bool plugins_set; /* the file names them: unknown names are worth a warning */
 
+    int64_t graphql_max_size; /* graphql.max_size: bytes read for $graphql_ variables */
+
     /* plugin_attr: the JSON of each, see settings_plugin_attr() */
     struct listen_addr prometheus; /* export server; addr.len 0: off */
     struct str prometheus_uri, metric_prefix;

@@ -20,7 +20,8 @@
         .path = path_, .kind = OPT_REFUSE, NOWHERE, .note = note_                                  \
     }
 
-#define NO_LUA "Lua is not available in this build"
+#define NO_LUA "Lua plugins are not supported yet"
+#define NO_TIMERS "there are no Lua timers"
 #define NO_TLS "TLS is not supported yet"
 #define NO_STREAM "proxying of TCP and UDP is not supported yet"
 #define NO_HEALTH_CHECKS "health checks are not supported yet"
@@ -147,8 +148,8 @@ const struct option settings_options[] = {
           "Weir raises the limit of descriptors to what the system allows"),
     {"nginx_config.worker_shutdown_timeout", OPT_MS, AT(shutdown_timeout_ms), .def = "\"240s\"",
      .min = 0, .max = DAY},
-    WARNS("nginx_config.max_pending_timers", NO_LUA),
-    WARNS("nginx_config.max_running_timers", NO_LUA),
+    WARNS("nginx_config.max_pending_timers", NO_TIMERS),
+    WARNS("nginx_config.max_running_timers", NO_TIMERS),
     WARNS("nginx_config.event.worker_connections", "see weir.max_connections"),
     {"nginx_config.envs", OPT_ANY, NOWHERE},
     WARNS("nginx_config.meta.lua_shared_dict", OWN_MEMORY),
@@ -223,7 +224,8 @@ const struct option settings_options[] = {
                                                       "enable_compression": false
                                                   })},
     {"plugin_attr", OPT_TREE, NOWHERE},
-    WARNS("graphql.max_size", "GraphQL variables are not supported yet"),
+    {"graphql.max_size", OPT_SIZE, AT(graphql_max_size), .def = "1048576", .min = 1,
+     .max = 1 << 30},
     WARNS("ext-plugin", "plugin runners are not supported yet"),
     WARNS("wasm", "Wasm plugins are not supported yet"),
     WARNS("xrpc", NO_STREAM),

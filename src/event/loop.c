@@ -49,6 +49,7 @@ int loop_init(void)
 void loop_fini(void)
 {
     ASSERT(self != NULL);
+    offload_settle();
     wheel_fini();
     io_ops->fini();
     io_ops = NULL;

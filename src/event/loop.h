@@ -58,3 +58,6 @@ void loop_post(struct loop *l, struct mail *m);
 int offload_init(unsigned n);
 /* Let them finish what is queued and end them. */
 void offload_fini(void);
+/* Wait until no helper is about to touch a loop whose jobs have all come back: the last step of
+ * their way is after the mail has been delivered. loop_fini() does. */
+void offload_settle(void);

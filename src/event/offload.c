@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct job {
@@ -28,6 +30,7 @@ static struct list queue = LIST_INIT(queue);
 static bool ending;
 static pthread_t *helpers;
 static unsigned helper_count;
+static atomic_uint posting; /* helpers that send a job back at this moment */
 
 /* The next job; NULL at the end. */
 static struct job *job_take(void)
@@ -45,7 +48,9 @@ static void *helper_main(void *arg)
 {
     for (struct job *j; (j = job_take()) != NULL;) {
         j->fn(j->arg);
+        atomic_fetch_add(&posting, 1);
         loop_post(j->loop, &j->mail);
+        atomic_fetch_sub(&posting, 1);
     }
     return NULL;
 }
@@ -69,6 +74,13 @@ int offload_init(unsigned n)
         offload_fini();
     }
     return -rc;
+}
+
+void offload_settle(void)
+{
+    while (atomic_load(&posting) > 0) {
+        sched_yield();
+    }
 }
 
 void offload_fini(void)

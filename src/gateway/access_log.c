@@ -185,6 +185,25 @@ uint64_t access_log_dropped(const struct access_log *l)
     return l->dropped;
 }
 
+/* The letter of a control byte that has a short escape in JSON, else 0. */
+static char json_letter(unsigned char c)
+{
+    switch (c) {
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return 0;
+    }
+}
+
 /* nginx' escaping: default writes \xXX for ", \ and control or high bytes; json as JSON strings
  * have it. */
 static char *put_escaped(char *o, const char *end, struct str s, bool json)
@@ -199,9 +218,9 @@ static char *put_escaped(char *o, const char *end, struct str s, bool json)
             *o++ = 'x';
             *o++ = upper[c >> 4];
             *o++ = upper[c & 15];
-        } else if (c == '"' || c == '\\') {
+        } else if (c == '"' || c == '\\' || json_letter(c)) {
             *o++ = '\\';
-            *o++ = (char)c;
+            *o++ = json_letter(c) ? json_letter(c) : (char)c;
         } else {
             memcpy(o, "\\u00", 4);
             o[4] = upper[c >> 4];

@@ -2,8 +2,9 @@
 /*
  * core: the threads of the data path, and how a snapshot reaches them.
  *
- * Publishing: the control thread sends each core a message with the new snapshot; the core makes it current and answers. The old one is given back
- * (another message) when its last request on that core has ended. So counts are touched on one thread only, and nobody waits for traffic.
+ * Publishing: the control thread sends each core a message with the new snapshot; the core makes it
+ * current and answers. The old one is given back (another message) when its last request on that
+ * core has ended. So counts are touched on one thread only, and nobody waits for traffic.
  */
 #include "base/assert.h"
 #include "base/crash.h"
@@ -29,16 +30,16 @@
 static struct core *cores;
 static unsigned n_cores;
 static struct loop *control;
-static int *listen_fds;        /* core-major: fds of core i start at i * n_listen */
-static bool ended;             /* the cores were told to end: nothing may be sent to them */
+static int *listen_fds; /* core-major: fds of core i start at i * n_listen */
+static bool ended;      /* the cores were told to end: nothing may be sent to them */
 
 /* ---- messages ---- */
 
 struct publish {
-    struct mail mail;          /* to the core, then back */
+    struct mail mail; /* to the core, then back */
     struct core *core;
     struct core_snapshot *next;
-    struct cond *done;         /* control thread: waits until left is 0 */
+    struct cond *done; /* control thread: waits until left is 0 */
     unsigned *left;
 };
 struct release {
@@ -115,7 +116,11 @@ int gateway_await_publish(struct snapshot *s)
         ASSERT(p && next);
         snapshot_hold(s);
         next->snapshot = s;
-        *p = (struct publish){.mail = {.fn = on_publish}, .core = &cores[i], .next = next, .done = &done, .left = &left};
+        *p = (struct publish){.mail = {.fn = on_publish},
+                              .core = &cores[i],
+                              .next = next,
+                              .done = &done,
+                              .left = &left};
         loop_post(cores[i].loop, &p->mail);
     }
     while (left > 0) {
@@ -131,7 +136,8 @@ static void on_accept(struct listener *l, int fd, const struct addr *peer)
 {
     struct core *c = l->owner;
     if (c->server.stats.active >= c->max_connections) {
-        LOG_RATE(WARN, "%u connections are open on this core, closing a new one", c->server.stats.active);
+        LOG_RATE(WARN, "%u connections are open on this core, closing a new one",
+                 c->server.stats.active);
         close(fd);
         return;
     }
@@ -139,8 +145,9 @@ static void on_accept(struct listener *l, int fd, const struct addr *peer)
 }
 
 /*
- * The connections that are allowed and that there are descriptors for: each may need one more to an upstream, and some are kept for logs, the store and the
- * Admin API, so that a gateway full of clients can still be looked after.
+ * The connections that are allowed and that there are descriptors for: each may need one more to an
+ * upstream, and some are kept for logs, the store and the Admin API, so that a gateway full of
+ * clients can still be looked after.
  */
 static unsigned connections_allowed(const struct settings *s)
 {
@@ -157,7 +164,8 @@ static void say_if_few(const struct settings *s)
 {
     unsigned n = connections_allowed(s);
     if (n < s->weir.max_connections) {
-        LOG(NOTICE, "the limit of open files allows %u connections, fewer than weir.max_connections", n);
+        LOG(NOTICE,
+            "the limit of open files allows %u connections, fewer than weir.max_connections", n);
     }
 }
 
@@ -172,7 +180,8 @@ static void start_listening(struct core *c)
     c->listeners = calloc(c->n_listeners, sizeof(*c->listeners));
     ASSERT(c->listeners != NULL);
     for (unsigned i = 0; i < c->n_listeners; i++) {
-        int rc = listener_start(&c->listeners[i], c->fds[i], &c->settings->listen[i].addr, on_accept, c);
+        int rc =
+            listener_start(&c->listeners[i], c->fds[i], &c->settings->listen[i].addr, on_accept, c);
         if (rc < 0) {
             LOG(EMERG, "core %u cannot listen: %s", c->index, strerror(-rc));
         }
@@ -235,6 +244,7 @@ static void core_fini(struct core *c)
 {
     server_close_all(&c->server);
     fiber_run_ready();
+    server_thread_fini();
     pool_fini();
     balancer_core_fini();
     access_log_free(c->log);
@@ -295,7 +305,11 @@ int gateway_start(const struct settings *s, struct err *e)
     unsigned left = n_cores;
     cond_init(&done);
     for (unsigned i = 0; i < n_cores; i++) {
-        cores[i] = (struct core){.index = i, .cores = n_cores, .settings = s, .fds = &listen_fds[i * s->n_listen], .max_connections = connections_share(s, n_cores)};
+        cores[i] = (struct core){.index = i,
+                                 .cores = n_cores,
+                                 .settings = s,
+                                 .fds = &listen_fds[i * s->n_listen],
+                                 .max_connections = connections_share(s, n_cores)};
         starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
         sem_init(&cores[i].may_end, 0, 0);
         int rc = pthread_create(&cores[i].thread, NULL, core_main, &starts[i]);
@@ -332,7 +346,8 @@ static void on_done(struct mail *m)
     free(o);
 }
 
-/* Send each core a message and park until all have handled it and sent it back with fn = on_done. */
+/* Send each core a message and park until all have handled it and sent it back with fn = on_done.
+ */
 static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s)
 {
     struct cond done;
@@ -342,7 +357,8 @@ static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s)
     for (unsigned i = 0; i < n_cores; i++) {
         struct on_core *o = calloc(1, sizeof(*o));
         ASSERT(o != NULL);
-        *o = (struct on_core){.mail = {.fn = fn}, .core = &cores[i], .settings = s, .done = &done, .left = &left};
+        *o = (struct on_core){
+            .mail = {.fn = fn}, .core = &cores[i], .settings = s, .done = &done, .left = &left};
         loop_post(cores[i].loop, &o->mail);
     }
     while (left > 0) {
@@ -357,7 +373,8 @@ static void send_back(struct on_core *o)
     loop_post(control, &o->mail);
 }
 
-/* New settings of a core: limits, log and listeners. Requests that run keep the old ones (settings live as long as the process). */
+/* New settings of a core: limits, log and listeners. Requests that run keep the old ones (settings
+ * live as long as the process). */
 static void on_reload(struct mail *m)
 {
     struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
@@ -365,7 +382,8 @@ static void on_reload(struct mail *m)
     struct access_log *old = c->log;
     c->settings = c->server.settings = o->settings;
     c->max_connections = connections_share(o->settings, c->cores);
-    c->server.limits = (struct h1_limits){o->settings->weir.head_bytes, o->settings->weir.line_bytes, o->settings->weir.fields,
+    c->server.limits = (struct h1_limits){o->settings->weir.head_bytes,
+                                          o->settings->weir.line_bytes, o->settings->weir.fields,
                                           o->settings->weir.lax_lf, o->settings->weir.high_bytes};
     c->log = access_log_new(o->settings);
     if (old) {
@@ -381,14 +399,16 @@ static bool same_listeners(const struct settings *a, const struct settings *b)
         return false;
     }
     for (unsigned i = 0; i < a->n_listen; i++) {
-        if (a->listen[i].addr.len != b->listen[i].addr.len || memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
+        if (a->listen[i].addr.len != b->listen[i].addr.len ||
+            memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
             return false;
         }
     }
     return true;
 }
 
-/* The sockets of the new addresses; those that stay are kept, so that no queued connection is lost. */
+/* The sockets of the new addresses; those that stay are kept, so that no queued connection is lost.
+ */
 static int *reopen(const struct settings *old, const struct settings *s, struct err *e)
 {
     int *fds = malloc(sizeof(int) * ((size_t)n_cores * s->n_listen + 1));
@@ -470,7 +490,8 @@ static void on_stop(struct mail *m)
     send_back(o);
 }
 
-/* What was cancelled unwinds, and helpers bring back what they have of this core; then the loop ends. */
+/* What was cancelled unwinds, and helpers bring back what they have of this core; then the loop
+ * ends. */
 static void end_main(void *arg)
 {
     int64_t until = deadline_in(END_MS);
@@ -517,7 +538,8 @@ struct core *gateway_core(unsigned i)
     return &cores[i];
 }
 
-/* Plain reads of counters another thread writes: each is one aligned word, and a value that is a moment old is as good. */
+/* Plain reads of counters another thread writes: each is one aligned word, and a value that is a
+ * moment old is as good. */
 struct server_stats gateway_stats(void)
 {
     struct server_stats sum = {0};

@@ -83,7 +83,7 @@ static struct pool_limits pool_limits_of(const struct req *r)
 static struct str hash_key(struct req *r)
 {
     const struct upstream_conf *u = r->upstream;
-    struct str key = STR_NONE;
+    struct str key;
     if (!str_eq(u->type, STR("chash"))) {
         return STR("");
     }

@@ -2,6 +2,7 @@
 /* respond: the answer on its way to the client: header filters, body filters, back-pressure. */
 #include "base/log.h"
 #include "config/settings.h"
+#include "fiber/fiber.h"
 #include "gateway/gateway.h"
 #include "gateway/pump.h"
 #include "gateway/steps.h"
@@ -117,6 +118,7 @@ static void add_charset(struct req *r)
 static void cut(struct req *r, struct proxied *p, int error)
 {
     struct try *t = &r->tries[r->n_tries - 1];
+    r->client_gone = r->client_gone || fiber_is_cancelled(fiber_self());
     if (!r->client_gone) {
         LOG_RATE(ERROR, "upstream answer ended early: %s, route: %.*s, request: \"%.*s %.*s\"",
                  error == -EPROTO ? "malformed body" : strerror(-error), STR_ARG(r->route->o.id),
@@ -165,8 +167,9 @@ static void send_whole(struct req *r, struct proxied *p)
     struct str whole;
     int rc = await_whole(r, p, &whole);
     if (rc < 0) {
-        LOG_RATE(ERROR, "the upstream's body could not be taken whole: %s",
-                 rc == -EMSGSIZE ? "it is larger than allowed" : strerror(-rc));
+        if (rc == -EMSGSIZE) {
+            LOG_RATE(ERROR, "the upstream's body could not be taken whole: it is larger than allowed");
+        }
         cut(r, p, rc);
         return;
     }
@@ -224,12 +227,26 @@ void request_await_response(struct req *r, struct proxied *p)
         filter_headers(r);
         request_await_tunnel(r, p);
     } else {
+        const int64_t told = r->resp.length;
         add_charset(r);
         filter_headers(r);
+        if (p->x.body.framing == H1_NO_BODY && r->resp.length == told &&
+            r->resp.status != p->x.parser.head.status) {
+            /* of the body that a 304 leaves out, and a plugin has made another status of it */
+            r->resp.length = -1;
+        }
+        /* An upstream that says nothing for long must not be kept for a client that has gone. */
+        const bool watch = p->pump == NULL;
+        if (watch) {
+            server_watch_client(r, true);
+        }
         if (r->resp.buffer_body && !r->resp.no_body && p->x.body.framing != H1_NO_BODY) {
             send_whole(r, p);
         } else {
             stream(r, p);
+        }
+        if (watch) {
+            server_watch_client(r, false);
         }
     }
     struct try *t = &r->tries[r->n_tries - 1];

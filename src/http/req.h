@@ -30,6 +30,8 @@ struct transport {
     int (*await_interim)(struct req *r, int status, const struct headers *h);
     /* Cut visibly: what was sent must not look complete. */
     void (*abort)(struct req *r);
+    /* r->local may be the wildcard of a listener: make it the address itself. */
+    void (*find_local)(struct req *r);
 };
 
 enum resp_source {
@@ -77,6 +79,7 @@ struct req {
     enum http_method method_id;
     unsigned major, minor;
     struct str target;         /* raw path and query: $real_request_uri */
+    struct str bad_line;       /* the first line of what was no request, else STR_NONE */
     struct str raw_path, args; /* of target; args without '?' */
     bool has_args;             /* there was a '?' */
     /* normalised, decoded path: $uri; plugins match on it and may replace it (req_set_uri) */
@@ -161,6 +164,8 @@ struct req {
     } original;
     /* of `_meta.filter`, by registry index and chain: 0 unknown, 1 run, 2 skip */
     uint8_t *filter_results;
+    struct body_tree *body_tree;   /* what variables found in the body; NULL: not asked for yet */
+    const struct graphql *graphql; /* the same */
     bool client_gone;
 };
 

@@ -101,6 +101,14 @@ static void conn_release(struct conn *c)
     list_add(&spare, &c->link);
 }
 
+void server_thread_fini(void)
+{
+    for (struct list *l; spare.next && (l = list_pop(&spare)) != NULL;) {
+        free(CONTAINER_OF(l, struct conn, link));
+    }
+    spare_n = 0;
+}
+
 static void conn_close(struct conn *c)
 {
     timer_stop(&c->timer);
@@ -250,6 +258,21 @@ static void gather_grow(struct gather *g, struct arena *a, struct str bytes)
     g->n = bytes.n;
 }
 
+/* What the log has of it: the length, and the first line as it came. */
+static int bad_head(struct h1_req *q, struct str bytes)
+{
+    q->r.bytes_in = bytes.n;
+    while (bytes.n > 0 && (bytes.p[0] == '\r' || bytes.p[0] == '\n')) {
+        bytes = str_skip(bytes, 1);
+    }
+    size_t n = 0;
+    while (n < bytes.n && bytes.p[n] != '\r' && bytes.p[n] != '\n') {
+        n++;
+    }
+    q->r.bad_line = arena_str(q->r.arena, str_head(bytes, n));
+    return -EPROTO;
+}
+
 /* The head is parsed where it was received; only then is it copied, as the request outlives the lent buffer. */
 static int await_head_bytes(struct h1_req *q, int64_t deadline)
 {
@@ -276,7 +299,7 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
                 h1_parse(&q->parser, arena_str(q->r.arena, str_head(bytes, head))); /* moves the slices */
             }
             q->body.ahead = str_skip(bytes, head);
-            return rc > 0 ? 0 : -EPROTO;
+            return rc > 0 ? 0 : bad_head(q, bytes);
         }
         if (bytes.p != g.p || g.cap - g.n < 1024) {
             gather_grow(&g, q->r.arena, bytes);
@@ -286,7 +309,7 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
         g.n += n > 0 ? (size_t)n : 0;
         bytes = str_of(g.p, g.n);
         if (n <= 0) {
-            q->r.bytes_in = g.n;
+            bad_head(q, bytes);
             return n == 0 ? -ECONNRESET : n;
         }
     }
@@ -517,10 +540,17 @@ static int send_iov(struct h1_req *q, struct iovec *iov, int n)
 static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], struct str body,
                     bool last)
 {
-    if (has_no_body(&q->r)) {
+    struct req *r = &q->r;
+    if (has_no_body(r)) {
         return 0;
     }
-    q->r.resp.body_bytes_sent += body.n;
+    if (!q->chunked_out && r->resp.length >= 0) {
+        const uint64_t left = (uint64_t)r->resp.length - r->resp.body_bytes_sent;
+        body = str_head(body, body.n < left ? body.n : (size_t)left);
+        /* The head has promised more, or less: what comes next on this connection could be taken for body. */
+        q->close = q->close || (last && body.n < left);
+    }
+    r->resp.body_bytes_sent += body.n;
     return h1_body_iov(q->chunked_out, iov, size_line, body, last);
 }
 
@@ -621,12 +651,21 @@ static void h1_abort(struct req *r)
     }
 }
 
+static void h1_find_local(struct req *r)
+{
+    r->local.len = sizeof(r->local.room);
+    if (getsockname(of(r)->c->io.fd, &r->local.sa, &r->local.len) != 0) {
+        r->local = of(r)->c->local;
+    }
+}
+
 static const struct transport h1_transport = {
     .await_body = h1_await_body,
     .await_head = h1_await_head,
     .await_data = h1_await_data,
     .await_interim = h1_await_interim,
     .abort = h1_abort,
+    .find_local = h1_find_local,
 };
 
 struct io *server_io(struct req *r, struct str *ahead)

@@ -39,6 +39,8 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
 void server_drain(struct server *s);
 /* Close whatever is left, at once. */
 void server_close_all(struct server *s);
+/* Free what this thread keeps for connections to come (thread end). */
+void server_thread_fini(void);
 
 /* ---- for the gateway ---- */
 /* The client's socket, to watch it or to make a tunnel; what was read beyond the head is in *ahead.

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "http/graphql_vars.h"
 #include "http/post_args.h"
 
 #include <stdio.h>
@@ -84,6 +85,9 @@ static struct value get_request_uri(struct req *r)
 
 static struct value get_request(struct req *r)
 {
+    if (r->bad_line.p) {
+        return text(r->bad_line);
+    }
     return text(arena_printf(r->arena, "%.*s %.*s HTTP/%u.%u", STR_ARG(r->method),
                              STR_ARG(r->target), r->major, r->minor));
 }
@@ -102,6 +106,9 @@ static struct value get_remote_user(struct req *r)
 static struct value get_server_addr(struct req *r)
 {
     char ip[46];
+    if (r->transport && r->transport->find_local) {
+        r->transport->find_local(r);
+    }
     size_t n = addr_text(&r->local, ip);
     return text(arena_str(r->arena, str_of(ip, n)));
 }
@@ -244,6 +251,9 @@ static struct value get_upstream_total(struct req *r)
     X(original_x_forwarded_host, text(r->original.x_forwarded_host))                               \
     X(original_x_forwarded_port, text(r->original.x_forwarded_port))                               \
     X(original_forwarded, text(r->original.forwarded))                                             \
+    X(graphql_name, graphql_name(r))                                                               \
+    X(graphql_operation, graphql_operation(r))                                                     \
+    X(graphql_root_fields, graphql_root_fields(r))                                                 \
     X(rate_limiting_info, text(r->rate_limiting_info))                                             \
     X(request_type, text(STR("traditional_http")))
 

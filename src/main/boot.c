@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * boot: the order in which the gateway comes up and goes down, one function a step. The control thread runs its own loop; boot_main() is its first fiber.
+ * boot: the order in which the gateway comes up and goes down, one function a step. The control
+ * thread runs its own loop; boot_main() is its first fiber.
  */
 #include "main/boot.h"
 
@@ -79,7 +80,8 @@ static int open_error_log(const struct settings *s)
     return rc;
 }
 
-/* Without a key in config.yaml one is made at first start and kept in a file only its owner can read. */
+/* Without a key in config.yaml one is made at first start and kept in a file only its owner can
+ * read. */
 static int ensure_admin_key(struct settings *s, struct err *e)
 {
     char path[4096], key[33] = "";
@@ -92,7 +94,9 @@ static int ensure_admin_key(struct settings *s, struct err *e)
         ssize_t n = read(fd, key, sizeof(key) - 1);
         close(fd);
         if (n != (ssize_t)sizeof(key) - 1) {
-            return err_set(e, "%s does not hold a key of 32 characters: delete it to have a new one made", path);
+            return err_set(
+                e, "%s does not hold a key of 32 characters: delete it to have a new one made",
+                path);
         }
     } else {
         uint8_t random[16];
@@ -102,7 +106,8 @@ static int ensure_admin_key(struct settings *s, struct err *e)
         }
         fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0 || write(fd, key, 32) != 32 || fsync(fd) != 0) {
-            return err_set(e, "cannot write the generated admin key to %s: %s", path, strerror(errno));
+            return err_set(e, "cannot write the generated admin key to %s: %s", path,
+                           strerror(errno));
         }
         close(fd);
         LOG(NOTICE, "generated an admin key, see %s", path);
@@ -190,7 +195,8 @@ static void on_face_accept(struct listener *l, int fd, const struct addr *peer)
     server_accept(&f->server, fd, peer, &l->addr);
 }
 
-static int open_face(struct face *f, const char *name, const struct listen_addr *at, void (*handle)(struct req *r), struct err *e)
+static int open_face(struct face *f, const char *name, const struct listen_addr *at,
+                     void (*handle)(struct req *r), struct err *e)
 {
     if (at->addr.len == 0) {
         return 0;
@@ -243,6 +249,20 @@ static int reload_plugins(struct err *e)
     return rebuild(e);
 }
 
+/* Also at a reload: a key that is taken out of config.yaml opens nothing any more. */
+static void start_admin(const struct settings *s)
+{
+    const struct admin_deps deps = {
+        .settings = s,
+        .store = boot.store,
+        .current = live_snapshot,
+        .await_publish = live_await_publish,
+        .reload_plugins = reload_plugins,
+    };
+    admin_init(&deps);
+    boot.admin.server.settings = boot.metrics.server.settings = boot.status.server.settings = s;
+}
+
 /* ---- reload of config.yaml ---- */
 
 static void await_reload(void)
@@ -255,6 +275,7 @@ static void await_reload(void)
     }
     open_error_log(s);
     boot.settings = s; /* the old one lives on: requests may still look at it */
+    start_admin(s);
     enable_plugins(s);
     router_set_mode((enum router_mode)router_mode_of(s->router));
     if (rebuild(&e) != 0) {
@@ -284,7 +305,8 @@ static void reload_main(void *arg)
 
 static unsigned face_requests(void)
 {
-    return boot.admin.server.stats.active + boot.metrics.server.stats.active + boot.status.server.stats.active;
+    return boot.admin.server.stats.active + boot.metrics.server.stats.active +
+           boot.status.server.stats.active;
 }
 
 static void stop_main(void *arg)
@@ -301,7 +323,8 @@ static void stop_main(void *arg)
     while (face_requests() > 0 && now_ms() < until) {
         await_until(deadline_in(10));
     }
-    /* A request that does not end may be in the middle of a write: the store survives an end without a close. */
+    /* A request that does not end may be in the middle of a write: the store survives an end
+     * without a close. */
     if (boot.store && face_requests() == 0) {
         boot.store->ops->close(boot.store);
     }
@@ -367,7 +390,8 @@ static void memory_pressure(int level)
 static struct metrics_connections connections(void)
 {
     struct server_stats s = gateway_stats();
-    return (struct metrics_connections){s.accepted, s.handled, s.requests, s.active, s.reading, s.writing, s.waiting};
+    return (struct metrics_connections){s.accepted, s.handled, s.requests, s.active,
+                                        s.reading,  s.writing, s.waiting};
 }
 
 static int64_t config_revision(void)
@@ -389,17 +413,12 @@ static int boot_steps(struct err *e)
     if (boot.store == NULL) {
         return -1;
     }
-    const struct admin_deps deps = {
-        .settings = s,
-        .store = boot.store,
-        .current = live_snapshot,
-        .await_publish = live_await_publish,
-        .reload_plugins = reload_plugins,
-    };
-    admin_init(&deps);
-    const struct metrics_sources sources = {.connections = connections, .config_revision = config_revision};
+    start_admin(s);
+    const struct metrics_sources sources = {.connections = connections,
+                                            .config_revision = config_revision};
     metrics_set_sources(&sources);
-    if (metrics_init(s, s->workers, e) != 0 || init_plugins(s, e) != 0 || admin_load(live_apply, e) != 0) {
+    if (metrics_init(s, s->workers, e) != 0 || init_plugins(s, e) != 0 ||
+        admin_load(live_apply, e) != 0) {
         return -1;
     }
     if (gateway_start(s, e) != 0 || open_faces(s, e) != 0) {

@@ -50,7 +50,7 @@ static struct loop *loop;
 
 static void on_signal(int signo)
 {
-    loop_stop(loop);
+    loop_stop(loop); /* NOLINT(bugprone-signal-handler): it is made for that, see event/loop.h */
 }
 
 int echo_run(const char *listen)

@@ -18,7 +18,7 @@
 struct options {
     const char *config, *data, *listen;
     bool no_supervisor;
-    char *data_beside;           /* made from config */
+    char *data_beside; /* made from config */
     char pid_path[4096];
 };
 
@@ -112,11 +112,13 @@ static const struct command {
 } commands[] = {
     {"run", cmd_run, "serve in the foreground until SIGTERM"},
     {"check", cmd_check, "read and check config.yaml, change nothing"},
-    {"reload", cmd_reload, "have the running gateway read config.yaml again; no connection is dropped"},
+    {"reload", cmd_reload,
+     "have the running gateway read config.yaml again; no connection is dropped"},
     {"stop", cmd_stop, "stop the running gateway after its running requests"},
     {"status", cmd_status, "say whether it runs (exit status 0 or 3)"},
     {"version", cmd_version, "print the version"},
-    {"echo", cmd_echo, "a tiny upstream that answers with what it received (--listen ADDRESS:PORT)"},
+    {"echo", cmd_echo,
+     "a tiny upstream that answers with what it received (--listen ADDRESS:PORT)"},
 };
 
 static int usage(FILE *f)
@@ -125,8 +127,10 @@ static int usage(FILE *f)
     for (size_t i = 0; i < LENGTH_OF(commands); i++) {
         fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
     }
-    fprintf(f, "\n--config: default conf/config.yaml; --data: default a folder data beside the folder of config.yaml\n"
-               "run --no-supervisor: one process, for profilers and for who restarts it himself\n");
+    fprintf(
+        f,
+        "\n--config: default conf/config.yaml; --data: default a folder data beside the folder of config.yaml\n"
+        "run --no-supervisor: one process, for profilers and for who restarts it himself\n");
     return f == stderr ? 2 : 0;
 }
 
@@ -149,7 +153,10 @@ static int parse(int argc, char **argv, struct options *o)
     const struct {
         const char *name;
         const char **value;
-    } known[] = {{"--config", &o->config}, {"-c", &o->config}, {"--data", &o->data}, {"--listen", &o->listen}};
+    } known[] = {{"--config", &o->config},
+                 {"-c", &o->config},
+                 {"--data", &o->data},
+                 {"--listen", &o->listen}};
     for (int i = 2; i < argc; i++) {
         size_t k = 0;
         if (strcmp(argv[i], "--no-supervisor") == 0) {
@@ -160,7 +167,8 @@ static int parse(int argc, char **argv, struct options *o)
             k++;
         }
         if (k == LENGTH_OF(known) || i + 1 == argc) {
-            fprintf(stderr, "weir: %s %s\n", k == LENGTH_OF(known) ? "unknown option" : "a value is missing after", argv[i]);
+            fprintf(stderr, "weir: %s %s\n",
+                    k == LENGTH_OF(known) ? "unknown option" : "a value is missing after", argv[i]);
             return -1;
         }
         *known[k].value = argv[++i];

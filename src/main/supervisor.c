@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YOUNG_US 2000000  /* who dies before this age is given a pause */
+#define YOUNG_US 2000000 /* who dies before this age is given a pause */
 #define PAUSE_MAX_MS 5000
 
 static pid_t child_pid;
@@ -40,7 +40,8 @@ static pid_t start(int (*child)(void *arg), void *arg)
         sigset_t set;
         sigemptyset(&set);
         sigaddset(&set, SIGCHLD);
-        sigprocmask(SIG_UNBLOCK, &set, NULL); /* the others stay blocked until the child reads them */
+        /* the others stay blocked until the child reads them */
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent) {
             _exit(1);
@@ -62,7 +63,8 @@ static bool pass_on(int signo)
 
 int supervisor_claim(const char *pid_path)
 {
-    /* Never closed: the lock is the claim, and the child inherits it. Never unlinked: two could hold locks on files of one name. */
+    /* Never closed: the lock is the claim, and the child inherits it. Never unlinked: two could
+     * hold locks on files of one name. */
     int fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) {
         fprintf(stderr, "weir: cannot open %s: %s\n", pid_path, strerror(errno));
@@ -88,10 +90,12 @@ static void say_death(int status)
     time_t now = time(NULL);
     struct tm tm;
     strftime(when, sizeof(when), "%Y/%m/%d %H:%M:%S", localtime_r(&now, &tm));
-    fprintf(stderr, "%s [alert] the gateway process %d died of signal %d (%s), starting it again\n", when, (int)child_pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    fprintf(stderr, "%s [alert] the gateway process %d died of signal %d (%s), starting it again\n",
+            when, (int)child_pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 }
 
-/* Wait for the child's end, passing signals on. *stopping: one of them asked to stop. Its wait status. */
+/* Wait for the child's end, passing signals on. *stopping: one of them asked to stop. Its wait
+ * status. */
 static int wait_child(int fd, bool *stopping)
 {
     int status;
@@ -111,7 +115,8 @@ static bool pause_for(int fd, int ms)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct signalfd_siginfo info;
-    return poll(&p, 1, ms) > 0 && read(fd, &info, sizeof(info)) == sizeof(info) && pass_on((int)info.ssi_signo);
+    return poll(&p, 1, ms) > 0 && read(fd, &info, sizeof(info)) == sizeof(info) &&
+           pass_on((int)info.ssi_signo);
 }
 
 int supervisor_run(int (*child)(void *arg), void *arg)
@@ -134,7 +139,10 @@ int supervisor_run(int (*child)(void *arg), void *arg)
         }
         say_death(status);
         child_pid = 0;
-        pause_ms = clock_us() - born > YOUNG_US ? 0 : pause_ms == 0 ? 100 : pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
+        pause_ms = clock_us() - born > YOUNG_US  ? 0
+                   : pause_ms == 0               ? 100
+                   : pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2
+                                                 : PAUSE_MAX_MS;
         if (pause_ms && pause_for(fd, pause_ms)) {
             return 0;
         }

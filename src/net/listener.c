@@ -178,7 +178,8 @@ void listener_stop(struct listener *l)
     if (l->io.fd >= 0) {
         accept_some(l, DRAIN_MAX);
         timer_stop(&l->retry);
-        /* Taken off the loop by name: another descriptor of the same socket may live on, and the kernel would keep watching it. */
+        /* Taken off the loop by name: another descriptor of the same socket may live on, and the
+         * kernel would keep watching it. */
         close(io_release(&l->io));
     }
 }

@@ -44,7 +44,7 @@ struct limit_count_conf {
 };
 
 #define NUMBER_SCHEMA                                                                              \
-    JSON({"oneOf" : [ {"type" : "integer", "exclusiveMinimum" : 0}, {"type" : "string"} ]})
+    JSON({"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]})
 
 static const struct field rule_fields[] = {
     F_AS("count", struct rule, count_json, .required = true, .raw = NUMBER_SCHEMA,
@@ -80,16 +80,16 @@ static const struct field limit_count_fields[] = {
     F_STR(struct limit_count_conf, rejected_msg, .min_len = 1,
           .doc = "error_msg of a refusal; an error page when left out."),
     F_ONLY("policy", .extra = JSON({
-                         "type" : "string",
-                         "enum" : [ "local", "redis", "redis-cluster", "redis-sentinel" ],
-                         "default" : "local"
+                         "type": "string",
+                         "enum": ["local", "redis", "redis-cluster", "redis-sentinel"],
+                         "default": "local"
                      }),
            .doc = "Where counters are kept; local only in this build."),
     F_BOOL(struct limit_count_conf, allow_degradation, .def = "false",
            .doc = "Let requests pass when the limit cannot be told."),
     F_BOOL(struct limit_count_conf, show_limit_quota_header, .def = "true",
            .doc = "Tell limit, rest and reset in headers."),
-    F_ONLY("sync_interval", .extra = JSON({"type" : "number", "default" : -1}),
+    F_ONLY("sync_interval", .extra = JSON({"type": "number", "default": -1}),
            .doc = "For redis policies."),
     LIMIT_REDIS_FIELD,
     F_ONLY("sentinel_password", .secret = true, .doc = "Password of the sentinels."),
@@ -98,33 +98,32 @@ static const struct field limit_count_fields[] = {
 
 #define SENTINEL_SCHEMA                                                                            \
     ",\"else\":{" LIMIT_POLICY_IS("redis-sentinel") ",\"then\":" JSON({                            \
-        "properties" : {                                                                           \
-            "redis_sentinels" : {                                                                  \
-                "type" : "array",                                                                  \
-                "minItems" : 1,                                                                    \
-                "items" : {                                                                        \
-                    "type" : "object",                                                             \
-                    "additionalProperties" : false,                                                \
-                    "required" : [ "host", "port" ],                                               \
-                    "properties" : {                                                               \
-                        "host" : {"type" : "string", "minLength" : 2},                             \
-                        "port" : {"type" : "integer", "minimum" : 1, "maximum" : 65535}            \
+        "properties": {                                                                            \
+            "redis_sentinels": {                                                                   \
+                "type": "array",                                                                   \
+                "minItems": 1,                                                                     \
+                "items": {                                                                         \
+                    "type": "object",                                                              \
+                    "additionalProperties": false,                                                 \
+                    "required": ["host", "port"],                                                  \
+                    "properties": {                                                                \
+                        "host": {"type": "string", "minLength": 2},                                \
+                        "port": {"type": "integer", "minimum": 1, "maximum": 65535}                \
                     }                                                                              \
                 }                                                                                  \
             },                                                                                     \
-            "redis_master_name" : {"type" : "string", "minLength" : 1},                            \
-            "redis_role" :                                                                         \
-                {"type" : "string", "default" : "master", "enum" : [ "master", "slave" ]},         \
-            "redis_username" : {"type" : "string", "minLength" : 1},                               \
-            "redis_password" : {"type" : "string", "minLength" : 0},                               \
-            "redis_database" : {"type" : "integer", "minimum" : 0, "default" : 0},                 \
-            "sentinel_username" : {"type" : "string", "minLength" : 1},                            \
-            "sentinel_password" : {"type" : "string", "minLength" : 0},                            \
-            "redis_connect_timeout" : {"type" : "integer", "minimum" : 1, "default" : 1000},       \
-            "redis_read_timeout" : {"type" : "integer", "minimum" : 1, "default" : 1000},          \
-            "redis_keepalive_timeout" : {"type" : "integer", "minimum" : 1, "default" : 60000}     \
+            "redis_master_name": {"type": "string", "minLength": 1},                               \
+            "redis_role": {"type": "string", "default": "master", "enum": ["master", "slave"]},    \
+            "redis_username": {"type": "string", "minLength": 1},                                  \
+            "redis_password": {"type": "string", "minLength": 0},                                  \
+            "redis_database": {"type": "integer", "minimum": 0, "default": 0},                     \
+            "sentinel_username": {"type": "string", "minLength": 1},                               \
+            "sentinel_password": {"type": "string", "minLength": 0},                               \
+            "redis_connect_timeout": {"type": "integer", "minimum": 1, "default": 1000},           \
+            "redis_read_timeout": {"type": "integer", "minimum": 1, "default": 1000},              \
+            "redis_keepalive_timeout": {"type": "integer", "minimum": 1, "default": 60000}         \
         },                                                                                         \
-        "required" : [ "redis_sentinels", "redis_master_name" ]                                    \
+        "required": ["redis_sentinels", "redis_master_name"]                                       \
     }) "}"
 
 struct limit_count_metadata {
@@ -172,7 +171,7 @@ static json_t *without_meta(const json_t *conf)
 
 static struct group *group_find(struct str name)
 {
-    LIST_EACH_SAFE (it, nxt, &groups) {
+    LIST_EACH_SAFE(it, nxt, &groups) {
         struct group *g = CONTAINER_OF(it, struct group, link);
         if (str_eq(g->name, name)) {
             return g;
@@ -263,7 +262,7 @@ static int check_rules(const json_t *rules, struct err *e)
     size_t i;
     json_t *rule;
 
-    json_array_foreach (rules, i, rule) {
+    json_array_foreach(rules, i, rule) {
         struct str key = json_str(json_get(rule, "key")),
                    prefix = json_str(json_get(rule, "header_prefix"));
         if (prefix.n > 0 && !header_name_is_valid(prefix)) {
@@ -405,8 +404,9 @@ static struct str prefixed(struct arena *a, struct str name, struct str prefix)
 }
 
 /* The headers of a rule that has a prefix. */
-static struct limit_count_metadata
-prefixed_metadata(struct arena *a, const struct limit_count_metadata *m, struct str prefix)
+static struct limit_count_metadata prefixed_metadata(struct arena *a,
+                                                     const struct limit_count_metadata *m,
+                                                     struct str prefix)
 {
     struct limit_count_metadata out = {
         .limit_header = prefixed(a, m->limit_header, prefix),
@@ -537,7 +537,7 @@ const struct plugin limit_count_plugin = {
         "{" JSON("oneOf"
                  :
                  [
-                     {"required" : [ "count", "time_window" ]}, {"required" : ["rules"]}
+                     {"required": ["count", "time_window"]}, {"required": ["rules"]}
                  ]) "," LIMIT_POLICIES("", "", SENTINEL_SCHEMA) ",\"properties\":{" LIMIT_REDIS_HIDE
                                                                 ",\"sentinel_password\":null}}",
     .metadata_size = sizeof(struct limit_count_metadata),

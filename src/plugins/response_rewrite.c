@@ -67,7 +67,7 @@ static const struct field response_rewrite_fields[] = {
     F_BOOL(struct response_rewrite_conf, body_base64, .def = "false", .doc = "body is base64."),
     F_INT(struct response_rewrite_conf, status_code, .min = 200, .max = 598,
           .doc = "The new status."),
-    F_JSON(struct response_rewrite_conf, vars, .raw = JSON({"type" : "array"}),
+    F_JSON(struct response_rewrite_conf, vars, .raw = JSON({"type": "array"}),
            .doc = "Only answers for which this expression holds."),
     F_ARR_OF(struct response_rewrite_conf, filters, struct filter, filter_fields, .min_len = 1,
              .doc = "Replacements in the body, one after the other."),
@@ -355,10 +355,8 @@ const struct plugin response_rewrite_plugin = {
     .conf_size = sizeof(struct response_rewrite_conf),
     .fields = response_rewrite_fields,
     .schema_extra = JSON({
-        "dependencies" : {
-            "body" : {"not" : {"required" : ["filters"]}},
-            "filters" : {"not" : {"required" : ["body"]}}
-        }
+        "dependencies":
+            {"body": {"not": {"required": ["filters"]}}, "filters": {"not": {"required": ["body"]}}}
     }),
     .check = response_rewrite_check,
     .prepare = response_rewrite_prepare,

@@ -150,7 +150,7 @@ static bool address_matches(const struct route *r, const struct ip *client)
     return r->n_remote_addrs == 0;
 }
 
-/* Hosts, address, variables. */
+/* Hosts, address, variables, function. */
 static bool more_matches(const struct cand *c, const struct route_query *q)
 {
     const struct route *r = c->route;
@@ -159,7 +159,8 @@ static bool more_matches(const struct cand *c, const struct route_query *q)
     if (c->n_hosts > 0 && !any_host_matches(c, q, &host)) {
         return false;
     }
-    return address_matches(r, q->client) && (!r->vars || expr_eval(r->vars, q->subject));
+    return address_matches(r, q->client) && (!r->vars || expr_eval(r->vars, q->subject)) &&
+           (!r->filter_func || lua_fn_eval(r->filter_func, q->subject));
 }
 
 static inline bool cand_matches(const struct cand *c, struct search *s)

@@ -26,7 +26,7 @@ struct cand {
     uint32_t methods;   /* 0: all */
     uint32_t uri_index; /* in the route's list */
     uint32_t rest_at;
-    bool has_more; /* hosts, remote_addrs or vars */
+    bool has_more; /* hosts, remote_addrs, vars or filter_func */
 };
 
 struct cands {

@@ -159,7 +159,8 @@ static struct radix *edit_uri(struct edit *e, struct radix *t, unsigned i, bool 
         .uri_index = i,
         .hosts = e->hosts,
         .n_hosts = with_hosts ? e->n_hosts : 0,
-        .has_more = (with_hosts && e->n_hosts > 0) || r->n_remote_addrs > 0 || r->vars,
+        .has_more =
+            (with_hosts && e->n_hosts > 0) || r->n_remote_addrs > 0 || r->vars || r->filter_func,
     };
     struct place at = place_of(&c, e->mode);
     struct cands_change change = {.cand = &c, .remove = e->remove};

@@ -17,10 +17,11 @@
 #include <time.h>
 
 enum {
-    TICK = 1000,      /* instructions between two looks at the clock */
-    RUNS_MAX = 4096,  /* at one time in a box; each has a Lua stack */
-    SPARE_MAX = 64,   /* runs kept for the next */
-    NAMES_BYTES = 512 /* block of the arena of names */
+    TICK = 1000,              /* instructions between two looks at the clock */
+    RUNS_MAX = 4096,          /* at one time in a box; each has a Lua stack */
+    SPARE_MAX = 64,           /* runs kept for the next */
+    NAMES_BYTES = 512,        /* block of the arena of names */
+    RECOVERY_BYTES = 1 << 20, /* collecting garbage needs a little memory itself */
 };
 
 _Thread_local struct lua_run *lua_running;
@@ -49,7 +50,7 @@ static void *bounded_alloc(void *arg, void *p, size_t old, size_t size)
 
     if (size > old) {
         const size_t more = size - old;
-        if (more > LUA_MEMORY_MAX - b->used) {
+        if (b->used + more > b->limit) {
             return NULL;
         }
         if (r != NULL && r->box == b) {
@@ -153,6 +154,7 @@ static struct lua_box *box_new(void)
     struct lua_box *b = mem_alloc(sizeof(*b));
     b->L = L;
     b->arena = arena_new(NAMES_BYTES);
+    b->limit = LUA_MEMORY_MAX;
     b->alloc = lua_getallocf(L, &b->alloc_arg);
     lua_atpanic(L, on_panic);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -252,19 +254,29 @@ static void run_free(struct lua_run *r)
     free(r);
 }
 
+static struct lua_run *run_take(struct lua_box *b)
+{
+    struct lua_run *r = b->spare;
+
+    if (r == NULL) {
+        return run_new(b);
+    }
+    b->spare = r->next_spare;
+    b->idle--;
+    return r;
+}
+
 struct lua_run *lua_run_begin(void *subject)
 {
     struct lua_box *b = box_take();
+    struct lua_run *r = b != NULL ? run_take(b) : NULL;
 
-    if (b == NULL) {
-        return NULL;
+    if (r == NULL && b != NULL) {
+        box_retire(b); /* full */
+        b = box_take();
+        r = b != NULL ? run_take(b) : NULL;
     }
-    struct lua_run *r = b->spare;
-    if (r != NULL) {
-        b->spare = r->next_spare;
-        b->idle--;
-    } else if ((r = run_new(b)) == NULL) {
-        box_retire(b);
+    if (r == NULL) {
         return NULL;
     }
     b->running++;
@@ -301,12 +313,18 @@ static int collect(lua_State *L)
     return 0;
 }
 
-/* A function that keeps what it allocates must not starve the others: they get a new box. */
+/*
+ * LuaJIT does not collect garbage where an allocation fails: it is done here, before the next run.
+ * And a function that keeps what it allocates must not starve the others: they get a new box.
+ */
 static void box_recover(struct lua_box *b)
 {
-    if (lua_cpcall(b->L, collect, NULL) != 0 || b->used > LUA_MEMORY_MAX / 2) {
+    b->limit = LUA_MEMORY_MAX + RECOVERY_BYTES;
+    const int rc = lua_cpcall(b->L, collect, NULL);
+    b->limit = LUA_MEMORY_MAX;
+    if (rc != 0 || b->used > LUA_MEMORY_MAX / 2) {
         lua_settop(b->L, 0);
-        LOG(WARN, "Lua functions keep too much memory; their state begins anew");
+        LOG_RATE(WARN, "Lua functions keep too much memory; their state begins anew");
         box_retire(b);
     }
 }
@@ -331,7 +349,7 @@ void lua_run_end(struct lua_run *r, int rc)
     b->running--;
     if (b->retired && b->running == 0) {
         box_free(b);
-    } else if (!b->retired && rc == LUA_ERRMEM) {
+    } else if (!b->retired && (rc == LUA_ERRMEM || b->used > LUA_MEMORY_MAX / 2)) {
         box_recover(b);
     }
 }

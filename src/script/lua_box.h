@@ -35,9 +35,9 @@ struct lua_box {
     lua_State *L;
     lua_Alloc alloc; /* LuaJIT's own: it knows which addresses it can use */
     void *alloc_arg;
-    size_t used; /* bytes, counted since the libraries are there */
+    size_t used, limit; /* bytes, counted since the libraries are there */
     unsigned running, idle;
-    bool retired; /* goes when its last run ends */
+    bool retired;         /* goes when its last run ends */
     struct lua_run *runs; /* all */
     struct lua_run *spare;
     struct lua_cell cells[LUA_SETS][LUA_WAYS];
@@ -56,7 +56,7 @@ struct lua_run {
     const char *stack; /* where it stands on the C stack */
     int64_t cpu_start; /* processor time at the first tick of the hook; 0: short so far */
     size_t churn;
-    bool cut; /* has had its time */
+    bool cut;              /* has had its time */
     struct arena *scratch; /* of the variable read last whose name is not kept; NULL: none */
     struct lua_run *next_spare;
     struct lua_run *prev, *next;

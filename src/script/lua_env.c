@@ -4,8 +4,8 @@
  * grows does not grow into here.
  *
  * Left out, besides what reaches files, processes, memory and other code: coroutines (a function
- * answers at once), xpcall (its handler runs where the hook does not), string.dump, and what changes
- * environments or collects garbage.
+ * answers at once), xpcall (its handler runs where the hook does not), string.dump, and what
+ * changes environments or collects garbage.
  */
 #include "script/lua_box.h"
 
@@ -24,7 +24,7 @@
 static const char globals_key;
 
 static const struct library {
-    const char *name;   /* NULL: the base library */
+    const char *name;    /* NULL: the base library */
     const char *allowed; /* names, each followed by a blank; a star before it: calls back */
 } libraries[] = {
     {NULL, "assert error getmetatable ipairs next pairs pcall rawequal rawget select setmetatable "

@@ -5,8 +5,8 @@
  *
  * Immutable once made, in its arena; any thread may evaluate. Each thread that does has a Lua state
  * of its own, made on first use and freed when the thread ends. A function has the language, the
- * libraries string, table, math and bit, and os.time, os.date and os.clock; 32 MB of memory with all
- * others of its thread; and 50 ms of processor time. See docs/internals/script.md.
+ * libraries string, table, math and bit, and os.time, os.date and os.clock; 32 MB of memory with
+ * all others of its thread; and 50 ms of processor time. See docs/internals/script.md.
  */
 #include "base/arena.h"
 #include "base/err.h"

@@ -15,7 +15,7 @@
 
 #define POINTS_PER_WEIGHT 160
 /* Bounds the memory (4 MiB) and the time to build (some 20 ms); weights are rounded to fit. */
-#define MAX_SHARES ((UINT64_C(1) << 19) / POINTS_PER_WEIGHT)
+static const uint64_t MAX_SHARES = (UINT64_C(1) << 19) / POINTS_PER_WEIGHT;
 
 /* "10.0.0.1:80" with a zero byte for each colon, brackets around IPv6. */
 static struct str peer_id(const struct addr *addr, char out[64])
@@ -93,7 +93,7 @@ static void chash_build(struct balancer_group *g, struct arena *a)
     }
     for (uint32_t i = 0; i < g->n; i++) {
         if (sum > MAX_SHARES) {
-            shares[i] = (uint64_t)((double)shares[i] / (double)sum * MAX_SHARES);
+            shares[i] = (uint64_t)((double)shares[i] / (double)sum * (double)MAX_SHARES);
             shares[i] += shares[i] == 0;
         }
         n += shares[i];

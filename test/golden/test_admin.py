@@ -295,9 +295,9 @@ class Replay:
             while answer.status == 200 and time.monotonic() < deadline:
                 time.sleep(0.02)
                 answer = self.send(case)
-        if b"Lua is not available in this build" in answer.body:
+        if b"not supported in this build" in answer.body:
             scope.odd.add(scope.target(case))
-            return "skipped", "Lua is not built"
+            return "skipped", "scripts are not built"
         was_odd = scope.target(case) in scope.odd
         if case["request"]["method"] == "PUT" and answer.status in (200, 201):
             scope.odd.discard(scope.target(case))

@@ -135,6 +135,38 @@ def test_a_cut_answer_looks_cut_to_http_1_0(gw, script, client):
         c.exactly(1)
 
 
+def test_a_304_that_becomes_a_200_promises_no_body(gw, script, client):
+    def up(c):
+        while True:
+            c.request()
+            c.send(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n")
+
+    proxy_all(gw, script(up), plugins={"response-rewrite": {"status_code": 200}})
+    c = client(gw)
+    for _ in range(3):
+        r = c.ask()
+        assert (r.status, r.body) == (200, b"")
+
+
+def test_a_silent_upstream_is_not_kept_for_a_client_that_has_gone(gw, script, client):
+    """An event stream without events: nothing is written that could tell."""
+    ended = threading.Event()
+
+    def up(c):
+        c.request()
+        c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        c.rest()
+        ended.set()
+
+    proxy_all(gw, script(up))
+    c = client(gw)
+    c.send(get("/"))
+    c.head()
+    assert c.chunk() == b"first"
+    c.close()
+    assert ended.wait(10 * SLOW)
+
+
 # ---- signals and changes at bad moments ----
 
 def change_config(g, **apisix):
@@ -191,3 +223,11 @@ def test_a_signal_while_the_gateway_starts(weir, signo):
             g.wait_ready()
             g.signal(signal.SIGTERM)
         assert g.process.wait(10 * SLOW) == 0
+
+
+def test_an_admin_key_ends_with_a_reload_without_it(weir):
+    g = weir()
+    keys = [{"name": "admin", "key": "another-admin-key-0123456789abc", "role": "admin"}]
+    g.reload({"deployment": {"admin": {"admin_key": keys}}})
+    assert g.admin("GET", "/routes").status == 401
+    assert g.admin("GET", "/routes", key=keys[0]["key"]).status == 200

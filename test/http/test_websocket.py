@@ -285,7 +285,7 @@ def test_a_slow_reader_stalls_the_tunnel(gw, script, client):
 
 def test_the_access_log_has_a_line_when_the_tunnel_ends(gw, script, client):
     proxy_all(gw, script(switch(echo)), enable_websocket=True)
-    before = len(open(gw.access_log).readlines())
+    before = gw.logged()
     c = upgraded(client, gw)
     c.send(b"0123456789")
     assert c.exactly(10) == b"0123456789"

@@ -112,10 +112,14 @@ static void routes_are_checked_as_the_reference_does(void)
         {R, "{\"uri\":\"/hello\"," UP ",\"desc\":null}",
          "invalid configuration: property \"desc\" validation failed: wrong type: expected string, "
          "got userdata"},
-        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) return true end\"}",
-         "failed to load 'filter_func' string: Lua is not available in this build"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) return true end\"}", ""},
+        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) return \"}",
+         "failed to load 'filter_func' string: [string \"return function(vars) return \"]:1: 'end' "
+         "expected near '<eof>'"},
+        {R, "{\"uri\":\"/hello\"," UP ",\"filter_func\":\"function(vars) end == 1\"}",
+         "'filter_func' should be a function"},
         {R, "{\"uri\":\"/hello\",\"script\":\"local _M = {} return _M\"}",
-         "failed to load 'script' string: Lua is not available in this build"},
+         "failed to load 'script' string: scripts are not supported in this build"},
         {R, "{\"uri\":\"/x\",\"script\":\"local _M = {} return _M\",\"plugins\":{}}",
          "invalid configuration: value wasn't supposed to match schema"},
         {R, "{\"uri\":\"/hello\"," UP ",\"timeout\":{\"connect\":0,\"send\":1,\"read\":1}}",
@@ -157,7 +161,7 @@ static void plugins_are_checked_wherever_they_stand(void)
         {R,
          "{\"uri\":\"/"
          "a\",\"plugins\":{\"note\":{\"text\":\"t\",\"_meta\":{\"pre_function\":\"return 1\"}}}}",
-         "failed to load _meta.pre_function in plugin note: Lua is not available in this build"},
+         "failed to load _meta.pre_function in plugin note: functions are not supported in this build"},
         {K_SERVICE, "1", "{\"plugins\":{\"nope\":{}}}", "unknown plugin [nope]"},
         {K_CONSUMER_GROUP, "1", "{\"plugins\":{\"nope\":{}}}", "unknown plugin [nope]"},
         {K_CONSUMER_GROUP, "1", "{}", "invalid configuration: property \"plugins\" is required"},

@@ -32,12 +32,12 @@ static void differences(const char *path, const json_t *got, const json_t *want)
         return;
     }
     json_object_foreach((json_t *)want, key, v) {
-        snprintf(here, sizeof(here), "%s.%s", path, key);
+        snprintf(here, sizeof(here), "%.800s.%.200s", path, key);
         differences(here, json_object_get(got, key), v);
     }
     json_object_foreach((json_t *)got, key, v) {
         if (json_object_get(want, key) == NULL) {
-            snprintf(here, sizeof(here), "%s.%s", path, key);
+            snprintf(here, sizeof(here), "%.800s.%.200s", path, key);
             differences(here, v, NULL);
         }
     }
