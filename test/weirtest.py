@@ -20,6 +20,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -44,9 +45,15 @@ Answer = namedtuple("Answer", "status headers body raw_headers")
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below the range the kernel takes for outgoing connections, which could grab it meanwhile."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_for(condition, seconds=10, what="condition"):
@@ -163,6 +170,7 @@ class Gateway:
         self.stderr = open(os.path.join(self.dir, "stderr"), "ab")
         env = dict(os.environ)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0")
+        env["TSAN_OPTIONS"] = env.get("TSAN_OPTIONS", "") + " abort_on_error=1"
         env.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
         self.process = subprocess.Popen(
             self.command + [WEIR, "run", "--config", path, "--data", self.data],

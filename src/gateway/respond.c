@@ -168,7 +168,8 @@ static void send_whole(struct req *r, struct proxied *p)
     int rc = await_whole(r, p, &whole);
     if (rc < 0) {
         if (rc == -EMSGSIZE) {
-            LOG_RATE(ERROR, "the upstream's body could not be taken whole: it is larger than allowed");
+            LOG_RATE(ERROR,
+                     "the upstream's body could not be taken whole: it is larger than allowed");
         }
         cut(r, p, rc);
         return;

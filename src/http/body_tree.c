@@ -72,8 +72,9 @@ static json_t *from_form(const struct req *r)
         const struct str name = eq < 0 ? pair : str_head(pair, (size_t)eq);
         if (name.n > 0) {
             form_add(form, uri_decode(r->arena, name, true),
-                     eq < 0 ? json_true()
-                            : string_new(uri_decode(r->arena, str_skip(pair, (size_t)eq + 1), true)));
+                     eq < 0
+                         ? json_true()
+                         : string_new(uri_decode(r->arena, str_skip(pair, (size_t)eq + 1), true)));
         }
     }
     return form;

@@ -32,7 +32,7 @@ struct def {
 
 struct parser {
     struct str text;
-    size_t at;     /* first byte after the token */
+    size_t at; /* first byte after the token */
     int token;
     struct str is; /* its text */
     struct arena *arena;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json_find: see json_find.h. Recurses as deep as the JSON nests, which base/json.h bounds, and takes
- * a bounded number of steps: `..a..b` looks at everything below everything.
+ * json_find: see json_find.h. Recurses as deep as the JSON nests, which base/json.h bounds, and
+ * takes a bounded number of steps: `..a..b` looks at everything below everything.
  */
 #include "http/json_find.h"
 
@@ -135,7 +135,8 @@ static void subscript(struct found *f, const json_t *j, struct str path)
     } else if (str_eq(inside, STR("*"))) {
         each(f, j, rest, walk);
     } else if (str_to_i64(inside, &i)) {
-        const json_t *child = json_array_get(j, (size_t)(i < 0 ? i + (int64_t)json_array_size(j) : i));
+        const json_t *child =
+            json_array_get(j, (size_t)(i < 0 ? i + (int64_t)json_array_size(j) : i));
         if (child != NULL) {
             walk(f, child, rest);
         }

@@ -2,7 +2,8 @@
 /* multipart: see multipart.h. */
 #include "http/multipart.h"
 
-/* The value of a parameter behind the first semicolon of a field; STR_NONE when it has none such. */
+/* The value of a parameter behind the first semicolon of a field; STR_NONE when it has none such.
+ */
 static struct str parameter(struct str field, struct str name)
 {
     size_t i = 0;
@@ -46,7 +47,8 @@ bool multipart_start(struct multipart *m, struct str content_type, struct str bo
     m->body = body;
     /* The first delimiter may stand at the very beginning. */
     const struct str line = str_of(m->delimiter + 2, m->n - 2);
-    const ptrdiff_t first = str_starts(body, line) ? -2 : str_find(body, str_of(m->delimiter, m->n));
+    const ptrdiff_t first =
+        str_starts(body, line) ? -2 : str_find(body, str_of(m->delimiter, m->n));
     if (first == -1) {
         return false;
     }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * multipart: the fields of a multipart/form-data body (RFC 7578). Takes bytes, gives slices of them.
+ * multipart: the fields of a multipart/form-data body (RFC 7578). Takes bytes, gives slices of
+ * them.
  */
 #include "base/str.h"
 
 struct multipart {
-    struct str body;      /* what is left of it */
-    char delimiter[76];   /* CRLF, two dashes, the boundary */
+    struct str body;    /* what is left of it */
+    char delimiter[76]; /* CRLF, two dashes, the boundary */
     size_t n;
 };
 

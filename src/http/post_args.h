@@ -10,7 +10,7 @@
 /* post_arg_x: the first form field x, with Content-Type application/x-www-form-urlencoded. */
 struct value post_arg_form(struct req *r, struct str name);
 /*
- * post_arg.a.b: a member of a JSON body by dotted path or JSONPath (http/json_find.h). The fields of
- * a form or multipart body are members too, whose names have no dots.
+ * post_arg.a.b: a member of a JSON body by dotted path or JSONPath (http/json_find.h). The fields
+ * of a form or multipart body are members too, whose names have no dots.
  */
 struct value post_arg_json(struct req *r, struct str path);

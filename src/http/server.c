@@ -69,6 +69,17 @@ int server_pressure(void)
     return __atomic_load_n(&pressure, __ATOMIC_RELAXED);
 }
 
+/* Statistics have one writer; the control thread reads them at any time. */
+static void count(unsigned *n, int change)
+{
+    __atomic_store_n(n, *n + (unsigned)change, __ATOMIC_RELAXED);
+}
+
+static void count_all(uint64_t *n)
+{
+    __atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
+}
+
 /* ---- connections ---- */
 
 static _Thread_local struct list spare = {NULL, NULL};
@@ -114,8 +125,8 @@ static void conn_close(struct conn *c)
     timer_stop(&c->timer);
     io_close(&c->io);
     list_del(&c->link);
-    c->server->stats.active--;
-    c->server->stats.waiting -= c->idle;
+    count(&c->server->stats.active, -1);
+    count(&c->server->stats.waiting, -(int)c->idle);
     if (c->counted) {
         source_leave(&c->peer_ip);
     }
@@ -128,7 +139,7 @@ static void conn_idle(struct conn *c, int64_t until)
 {
     if (!c->idle) {
         c->idle = true;
-        c->server->stats.waiting++;
+        count(&c->server->stats.waiting, 1);
     }
     c->idle_until = until;
     if (!timer_is_started(&c->timer) || c->timer.at > until) {
@@ -155,7 +166,7 @@ static void conn_on_readable(struct io *io)
 {
     struct conn *c = CONTAINER_OF(io, struct conn, io);
     c->idle = false;
-    c->server->stats.waiting--;
+    count(&c->server->stats.waiting, -1);
     if (fiber_start("request", conn_serve, c) == NULL) {
         LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
         conn_close(c);
@@ -193,8 +204,8 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
         }
         c->counted = true;
     }
-    s->stats.accepted++;
-    s->stats.active++;
+    count_all(&s->stats.accepted);
+    count(&s->stats.active, 1);
     if (io_open(&c->io, fd) < 0) {
         LOG_RATE(ERROR, "cannot register a connection with the event loop");
         close(fd);
@@ -202,7 +213,7 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
         conn_close(c);
         return;
     }
-    s->stats.handled++;
+    count_all(&s->stats.handled);
     list_add(&s->conns, &c->link);
     conn_idle(c, deadline_in(s->settings->client_header_timeout_ms));
 }
@@ -784,9 +795,9 @@ static bool await_one(struct conn *c)
 {
     struct server *s = c->server;
     struct h1_req *q = req_new(c);
-    s->stats.reading++;
+    count(&s->stats.reading, 1);
     int rc = await_head_bytes(q, deadline_in(s->settings->client_header_timeout_ms));
-    s->stats.reading--;
+    count(&s->stats.reading, -1);
     if (rc == -EPROTO || (rc == -ETIMEDOUT && q->r.bytes_in > 0)) {
         enum h1_error e = q->parser.error;
         LOG_RATE(INFO, "client %.*s sent a bad request: %s", c->peer_text_n, c->peer_text,
@@ -801,17 +812,17 @@ static bool await_one(struct conn *c)
         return false;
     }
     c->requests++;
-    s->stats.requests++;
+    count_all(&s->stats.requests);
     fill_request(q);
     keep_ahead(q);
     fiber_set_data(fiber_self(), &q->r);
-    s->stats.writing++;
+    count(&s->stats.writing, 1);
     if (s->is_proxy && server_pressure() >= 2) {
         shed(q);
     } else {
         s->handle(&q->r);
     }
-    s->stats.writing--;
+    count(&s->stats.writing, -1);
     if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {
         if (q->r.resp.sent && !q->body.ended && !q->tunnel) {
             linger(q);

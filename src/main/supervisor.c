@@ -110,13 +110,19 @@ static int wait_child(int fd, bool *stopping)
     }
 }
 
-/* Sleep, but for a signal that asks to stop. */
+/* Sleep, but for a signal that asks to stop; others do not cut the pause short. */
 static bool pause_for(int fd, int ms)
 {
+    const int64_t until = clock_us() + (int64_t)ms * 1000;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct signalfd_siginfo info;
-    return poll(&p, 1, ms) > 0 && read(fd, &info, sizeof(info)) == sizeof(info) &&
-           pass_on((int)info.ssi_signo);
+    for (int64_t left; (left = until - clock_us()) > 0;) {
+        if (poll(&p, 1, (int)(left / 1000) + 1) > 0 &&
+            read(fd, &info, sizeof(info)) == sizeof(info) && pass_on((int)info.ssi_signo)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int supervisor_run(int (*child)(void *arg), void *arg)

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <lauxlib.h>
 #include <luajit.h>
 #include <pthread.h>
 #include <stdlib.h>

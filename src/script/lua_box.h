@@ -12,8 +12,7 @@
 #include "base/map.h"
 #include "schema/var.h"
 
-#include <lauxlib.h>
-#include <lua.h>
+struct lua_State; /* <lua.h> */
 
 enum {
     LUA_MEMORY_MAX = 32 << 20, /* bytes of a box */
@@ -32,8 +31,9 @@ struct lua_cell {
 enum { LUA_WAYS = 4, LUA_SETS = 256 };
 
 struct lua_box {
-    lua_State *L;
-    lua_Alloc alloc; /* LuaJIT's own: it knows which addresses it can use */
+    struct lua_State *L;
+    /* LuaJIT's own: it knows which addresses it can use. */
+    void *(*alloc)(void *arg, void *p, size_t old, size_t size);
     void *alloc_arg;
     size_t used, limit; /* bytes, counted since the libraries are there */
     unsigned running, idle;
@@ -48,10 +48,10 @@ struct lua_box {
 
 struct lua_run {
     struct lua_box *box;
-    lua_State *L; /* its own Lua thread */
+    struct lua_State *L; /* its own Lua thread */
     int ref;
     void *subject;
-    void (*fn)(lua_State *L, void *arg); /* what it does */
+    void (*fn)(struct lua_State *L, void *arg); /* what it does */
     void *arg;
     const char *stack; /* where it stands on the C stack */
     int64_t cpu_start; /* processor time at the first tick of the hook; 0: short so far */
@@ -69,7 +69,7 @@ extern _Thread_local struct lua_run *lua_running;
 struct lua_run *lua_run_begin(void *subject);
 /* Call fn(L, arg) protected, with vars (lua_vars.c) alone on the stack. 0, or a code of lua.h and
  * *why, valid until the end of the run. */
-int lua_run_call(struct lua_run *r, void (*fn)(lua_State *L, void *arg), void *arg,
+int lua_run_call(struct lua_run *r, void (*fn)(struct lua_State *L, void *arg), void *arg,
                  const char **why);
 /* rc: what came of it. */
 void lua_run_end(struct lua_run *r, int rc);
@@ -79,11 +79,11 @@ int64_t lua_cpu_us(void);
 
 /* ---- lua_env.c ---- */
 /* Fill the new state. May throw. */
-void lua_env_open(lua_State *L);
+void lua_env_open(struct lua_State *L);
 /* Push an environment of its own for one function: what it sets is its own, what it reads and did
  * not set are the libraries. May throw. */
-void lua_env_push(lua_State *L);
+void lua_env_push(struct lua_State *L);
 
 /* ---- lua_vars.c ---- */
 /* Push the metatable of vars, a userdata that holds a struct lua_run pointer. May throw. */
-void lua_vars_meta(lua_State *L);
+void lua_vars_meta(struct lua_State *L);

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 
+#include <lauxlib.h>
 #include <lualib.h>
 
 /*

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "script/lua_box.h"
 
+#include <lauxlib.h>
 #include <stdatomic.h>
 
 enum { CODE_MAX = 8 << 20 };

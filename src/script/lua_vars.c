@@ -2,11 +2,12 @@
 /* lua_vars: the `vars` that functions get: the variables of a request by name. */
 #include "script/lua_box.h"
 
-#include "base/mem.h"
+#include <lauxlib.h>
 
 enum {
-    NAMES_MAX = 512, /* names a box keeps compiled; a function may also put names together */
-    NEST_MAX = 4,    /* lists in lists */
+    NAME_MAX_BYTES = 1024, /* longer ones are missing */
+    NAMES_MAX = 512,       /* names a box keeps compiled; a function may also put names together */
+    NEST_MAX = 4,          /* lists in lists */
     SCRATCH_BYTES = 256,
 };
 
@@ -71,7 +72,7 @@ static int vars_index(lua_State *L)
     if (r != lua_running) {
         return luaL_error(L, "these variables are of another request");
     }
-    if (lua_type(L, 2) != LUA_TSTRING) {
+    if (lua_type(L, 2) != LUA_TSTRING || lua_objlen(L, 2) > NAME_MAX_BYTES) {
         lua_pushnil(L);
         return 1;
     }

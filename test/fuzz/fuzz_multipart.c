@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Multipart bodies. The input is a Content-Type, then a line feed, then the body. Oracles: names and
- * values are slices of their text, in order; no value has the delimiter in it; and the fields that
- * were found, written again, are found again.
+ * Multipart bodies. The input is a Content-Type, then a line feed, then the body. Oracles: names
+ * and values are slices of their text, in order; no value has the delimiter in it; and the fields
+ * that were found, written again, are found again.
  */
 #include "base/buf.h"
 #include "fuzz.h"

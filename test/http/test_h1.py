@@ -681,6 +681,14 @@ def small_bodies():
     g.close()
 
 
+def test_no_100_for_a_body_above_the_limit(small_bodies, script, client):
+    proxy_all(small_bodies, script(echo))
+    c = client(small_bodies)
+    c.send(get("/", "Expect: 100-continue", "Content-Length: 200000", method="POST"))
+    r = c.reply()
+    assert (r.status, r.interim) == (413, [])
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size,status", [(100 * 1024, 200), (100 * 1024 + 1, 413), (3 * MB, 413)])
 def test_a_body_above_the_limit_is_refused(small_bodies, script, client, framing, size, status):

@@ -200,9 +200,9 @@ def test_reloads_while_others_write_and_ask(weir, upstream):
         t.start()
     for i in range(8):
         change_config(g, node_listen=[g.port, second] if i % 2 == 0 else [g.port])
+        said = g.log_text().count("config.yaml was read again")
         for _ in range(3):
             g.signal(signal.SIGHUP)
-        said = g.log_text().count("config.yaml was read again")
         wait_for(lambda: g.log_text().count("config.yaml was read again") > said, what="a reload")
     g.signal(signal.SIGHUP)
     stop.set()

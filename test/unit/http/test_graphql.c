@@ -39,7 +39,8 @@ static void the_first_operation_and_its_root_fields_are_found(void)
         {"{ a @include(if: $x) @skip(if: false) b }", "query() a b"},
         {"query Q($a: Int = 1, $b: [[T!]!]! = [[]] @d(x: 1) $c: X = {a: {b: [E]}}) { a }",
          "query(Q) a"},
-        {"{ a(s: \"x } { \\\" \\u00e9\", t: \"\"\"b } \\\"\"\" \"\n\"\"\", u: \"\") b }", "query() a b"},
+        {"{ a(s: \"x } { \\\" \\u00e9\", t: \"\"\"b } \\\"\"\" \"\n\"\"\", u: \"\") b }",
+         "query() a b"},
         {"{ a(n: [-0, 10, 1.5, 2e10, -3.25E-2], v: $v, o: {}, l: [], e: ON, n: null) }",
          "query() a"},
         {"{ ... on Query { a } ... { b } ... @skip(if: $x) { c { d } } e }", "query() a b c e"},
@@ -142,12 +143,15 @@ static void depth_and_number_are_bounded(void)
 
     CHECK(is_document(a, STR("{ a"), STR("{ a"), 199, repeat(a, STR("}"), 200)));
     CHECK(!is_document(a, STR("{ a"), STR("{ a"), 200, repeat(a, STR("}"), 201)));
-    CHECK(is_document(a, STR("{ a(b:"), STR("["), 64, arena_cat(a, repeat(a, STR("]"), 64), STR(")}"))));
-    CHECK(!is_document(a, STR("{ a(b:"), STR("["), 65, arena_cat(a, repeat(a, STR("]"), 65), STR(")}"))));
+    CHECK(is_document(a, STR("{ a(b:"), STR("["), 64,
+                      arena_cat(a, repeat(a, STR("]"), 64), STR(")}"))));
+    CHECK(!is_document(a, STR("{ a(b:"), STR("["), 65,
+                       arena_cat(a, repeat(a, STR("]"), 65), STR(")}"))));
     CHECK(is_document(a, STR("query ($a:"), STR("["), 32,
                       arena_cat(a, STR("T"), arena_cat(a, repeat(a, STR("]"), 32), STR(") {a}")))));
-    CHECK(!is_document(a, STR("query ($a:"), STR("["), 33,
-                       arena_cat(a, STR("T"), arena_cat(a, repeat(a, STR("]"), 33), STR(") {a}")))));
+    CHECK(
+        !is_document(a, STR("query ($a:"), STR("["), 33,
+                     arena_cat(a, STR("T"), arena_cat(a, repeat(a, STR("]"), 33), STR(") {a}")))));
     CHECK(is_document(a, STR("{"), STR("a "), 4096, STR("}")));
     CHECK(!is_document(a, STR("{"), STR("a "), 4097, STR("}")));
     CHECK(is_document(a, STR("{ a {"), STR("a "), 100000, STR("}}")));
@@ -179,8 +183,8 @@ static void a_request_carries_its_document_in_one_of_three_ways(void)
         {M_GET, "query=query%20Q+%7B%20owner%20%7D", "", "", "query", "Q", "owner,"},
         {M_GET, "query=%7B%20owner", "", "", "(missing)", "(missing)", "(missing)"},
         {M_GET, "q=%7Ba%7D", "", "", "(missing)", "(missing)", "(missing)"},
-        {M_POST, "query={a}", "application/json", "{\"query\":\"mutation { b c }\"}", "mutation", "",
-         "b,c,"},
+        {M_POST, "query={a}", "application/json", "{\"query\":\"mutation { b c }\"}", "mutation",
+         "", "b,c,"},
         {M_POST, "", "application/json; charset=utf-8", "{\"query\":\"{ b }\",\"variables\":{}}",
          "query", "", "b,"},
         {M_POST, "", "application/json", "{\"query\":5}", "(missing)", "(missing)", "(missing)"},

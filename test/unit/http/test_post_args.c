@@ -76,7 +76,8 @@ static void a_form_field_is_found_by_its_name(void)
         {"post_arg_\xc3\xa9", "\"e\""},
     };
 
-    CHECK_CASES(FORM, "a=1&b=x+y%26z&twice=one&twice=two&flag&empty=&user.name=x&=n&%c3%a9=e&", cases);
+    CHECK_CASES(FORM, "a=1&b=x+y%26z&twice=one&twice=two&flag&empty=&user.name=x&=n&%c3%a9=e&",
+                cases);
     CHECK_CASES(FORM "; charset=utf-8", "a=1&b=x+y%26z&twice=one&flag&empty=&user.name=x&%C3%A9=e",
                 cases);
 }
@@ -126,35 +127,32 @@ static void json_members_are_found_by_path(void)
         {"post_arg_user", "-"},
     };
 
-    CHECK_CASES("application/json",
-                "{\"user\":{\"name\":\"x\",\"age\":7},\"ok\":true,\"null\":null,\"tags\":[\"a\",\"b\"],"
-                "\"items\":[{\"id\":1},{\"id\":2}]}",
-                cases);
+    CHECK_CASES(
+        "application/json",
+        "{\"user\":{\"name\":\"x\",\"age\":7},\"ok\":true,\"null\":null,\"tags\":[\"a\",\"b\"],"
+        "\"items\":[{\"id\":1},{\"id\":2}]}",
+        cases);
 }
 
 static void multipart_fields_are_found_by_name(void)
 {
     static const struct post_case cases[] = {
-        {"post_arg.a", "\"1\""},
-        {"post_arg.b", "\"line\r\n--x\""},
-        {"post_arg.empty", "\"\""},
-        {"post_arg.file", "\"data\""},
-        {"post_arg.twice", "\"two\""},
-        {"post_arg.bare", "\"t\""},
-        {"post_arg.none", "-"},
-        {"post_arg.a.b", "-"},
+        {"post_arg.a", "\"1\""},       {"post_arg.b", "\"line\r\n--x\""},
+        {"post_arg.empty", "\"\""},    {"post_arg.file", "\"data\""},
+        {"post_arg.twice", "\"two\""}, {"post_arg.bare", "\"t\""},
+        {"post_arg.none", "-"},        {"post_arg.a.b", "-"},
         {"post_arg_a", "-"},
     };
 #define PART(head) "\r\n--xx\r\nContent-Disposition: form-data; " head "\r\n\r\n"
 #define BODY                                                                                       \
     PART("name=\"a\"")                                                                             \
-    "1" PART("name=\"b\"") "line\r\n--x" PART("name=\"empty\"") PART(                              \
-        "filename=\"a;name=z\"; name=\"file\"\r\nContent-Type: text/plain")                        \
-    "data" PART("name=\"twice\"") "one" PART("name=\"twice\"") "two" PART("name=bare") "t"
+    "1" PART("name=\"b\"") "line\r\n--x" PART("name=\"empty\"")                                    \
+        PART("filename=\"a;name=z\"; name=\"file\"\r\nContent-Type: text/plain") "data" PART(      \
+            "name=\"twice\"") "one" PART("name=\"twice\"") "two" PART("name=bare") "t"
 
     CHECK_CASES("multipart/form-data; boundary=xx", BODY "\r\n--xx--\r\n", cases);
-    CHECK_CASES("Multipart/Form-Data; charset=\"a;b\"; Boundary=\"xx\"", "preamble" BODY "\r\n--xx--",
-                cases);
+    CHECK_CASES("Multipart/Form-Data; charset=\"a;b\"; Boundary=\"xx\"",
+                "preamble" BODY "\r\n--xx--", cases);
 }
 
 static void a_body_of_another_kind_or_malformed_has_no_fields(void)
@@ -169,8 +167,8 @@ static void a_body_of_another_kind_or_malformed_has_no_fields(void)
     CHECK_CASES("", "{\"a\":1}", cases);
     CHECK_CASES("application/json", "{\"a\":1", cases);
     CHECK_CASES("application/json", "{\"a\":1,\"a\":2}", cases);
-    CHECK_CASES("multipart/form-data", "--\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n----",
-                cases);
+    CHECK_CASES("multipart/form-data",
+                "--\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n----", cases);
     CHECK_CASES("multipart/form-data; boundary=\"x", PART("name=a") "1\r\n--xx--", cases);
     CHECK_CASES("multipart/form-data; boundary=xx", PART("name=a") "1\r\n--x", cases);
     CHECK_CASES("multipart/form-data; boundary=xx", "--xx--\r\n", cases);

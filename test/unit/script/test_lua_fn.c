@@ -151,6 +151,9 @@ static void a_function_sees_variables_by_name(void)
         {"function(vars) for i = 1, 2000 do local n = 'same_' .. i\n"
          "if vars[n] ~= n then return false end end return true end",
          1},
+        {"function(vars) return vars['same_' .. ('x'):rep(1019)] and\n"
+         "not vars['same_' .. ('x'):rep(1020)] end",
+         1},
         {"function(vars) return setmetatable({}, {__index = vars}).who == 'me' end", 1},
         {"function() end", 0},
         {"function() return false end", 0},
