@@ -152,7 +152,8 @@ void access_log_free(struct access_log *l)
     }
     timer_stop(&l->timer);
     if (l->busy) {
-        return; /* the thread ends, and a helper still writes: it is left to the end of the process */
+        return; /* the thread ends, and a helper still writes: it is left to the end of the process
+                 */
     }
     write_all(l->fd, l->fill.p, l->fill.n);
     close(l->fd);

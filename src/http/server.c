@@ -2,7 +2,8 @@
 /*
  * server: HTTP/1.1 towards clients.
  *
- *   accept → (idle: watched, no fiber) → first byte → conn_serve() in a fiber: read head → handle() → finish → next or idle or close
+ *   accept → (idle: watched, no fiber) → first byte → conn_serve() in a fiber: read head → handle()
+ * → finish → next or idle or close
  */
 #include "http/server.h"
 
@@ -17,12 +18,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SMALL_READ 2048        /* most requests are smaller, head and body */
-#define GRACE_MS 5000          /* before a minimum rate counts */
-#define DRAIN_BYTES 65536      /* unread request body that is worth reading to keep a connection */
+#define SMALL_READ 2048   /* most requests are smaller, head and body */
+#define GRACE_MS 5000     /* before a minimum rate counts */
+#define DRAIN_BYTES 65536 /* unread request body that is worth reading to keep a connection */
 #define LINGER_MS 2000
-#define CHUNKED_ROOM 16384     /* read at once of a chunked body */
-#define CONNS_KEPT 1024        /* closed connections kept for reuse, a thread */
+#define CHUNKED_ROOM 16384 /* read at once of a chunked body */
+#define CONNS_KEPT 1024    /* closed connections kept for reuse, a thread */
 
 struct conn {
     struct io io;
@@ -34,22 +35,22 @@ struct conn {
     uint8_t peer_text_n;
     bool counted, idle;
     uint64_t requests;
-    int64_t idle_until;        /* while idle: when to close */
-    struct timer timer;        /* one, started lazily: it may fire early and start again */
-    char *left;                /* bytes of the next request that came with this one (heap) */
+    int64_t idle_until; /* while idle: when to close */
+    struct timer timer; /* one, started lazily: it may fire early and start again */
+    char *left;         /* bytes of the next request that came with this one (heap) */
     size_t left_n;
     struct fiber *fiber;
 };
 
 struct h1_req {
-    struct req r;              /* first: struct req * is struct h1_req * for the transport */
+    struct req r; /* first: struct req * is struct h1_req * for the transport */
     struct conn *c;
     struct h1_parser parser;
     struct h1_body body;
-    char *room;                /* where a chunked body is read to */
-    bool continue_due;         /* the client waits for 100 Continue */
+    char *room;        /* where a chunked body is read to */
+    bool continue_due; /* the client waits for 100 Continue */
     bool chunked_out, close, tunnel;
-    int64_t waited_ms;         /* for the minimum rate: time spent waiting, bytes got, in this window */
+    int64_t waited_ms; /* for the minimum rate: time spent waiting, bytes got, in this window */
     uint64_t window_bytes;
 };
 
@@ -173,7 +174,8 @@ static void conn_on_readable(struct io *io)
     }
 }
 
-void server_init(struct server *s, const char *name, void (*handle)(struct req *r), const struct settings *settings, void *core)
+void server_init(struct server *s, const char *name, void (*handle)(struct req *r),
+                 const struct settings *settings, void *core)
 {
     *s = (struct server){.name = name, .handle = handle, .settings = settings, .core = core};
     s->limits = (struct h1_limits){.head_bytes = settings->weir.head_bytes,
@@ -197,7 +199,8 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
     unsigned limit = s->settings->weir.max_connections_per_source;
     if (s->is_proxy && is_ip && limit != 0) {
         if (!source_enter(&c->peer_ip, limit)) {
-            LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n, c->peer_text, limit);
+            LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n,
+                     c->peer_text, limit);
             close(fd);
             conn_release(c);
             return;
@@ -221,22 +224,22 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
 void server_drain(struct server *s)
 {
     s->draining = true;
-    LIST_EACH_SAFE(it, nxt, &s->conns)
-    {
+    LIST_EACH_SAFE(it, nxt, &s->conns) {
         struct conn *c = CONTAINER_OF(it, struct conn, link);
         if (c->idle && !c->io.readable) {
             io_watch(&c->io, NULL);
             conn_close(c);
         } else if (c->idle) {
-            conn_idle(c, deadline_in(LINGER_MS)); /* perhaps a request has come, perhaps the flag is stale */
+            conn_idle(
+                c,
+                deadline_in(LINGER_MS)); /* perhaps a request has come, perhaps the flag is stale */
         }
     }
 }
 
 void server_close_all(struct server *s)
 {
-    LIST_EACH_SAFE(it, nxt, &s->conns)
-    {
+    LIST_EACH_SAFE(it, nxt, &s->conns) {
         struct conn *c = CONTAINER_OF(it, struct conn, link);
         if (c->fiber) {
             fiber_cancel(c->fiber);
@@ -284,7 +287,8 @@ static int bad_head(struct h1_req *q, struct str bytes)
     return -EPROTO;
 }
 
-/* The head is parsed where it was received; only then is it copied, as the request outlives the lent buffer. */
+/* The head is parsed where it was received; only then is it copied, as the request outlives the
+ * lent buffer. */
 static int await_head_bytes(struct h1_req *q, int64_t deadline)
 {
     struct conn *c = q->c;
@@ -307,14 +311,16 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
         if (rc != 0) {
             size_t head = rc > 0 ? q->parser.head.bytes : bytes.n;
             if (bytes.p != g.p) {
-                h1_parse(&q->parser, arena_str(q->r.arena, str_head(bytes, head))); /* moves the slices */
+                h1_parse(&q->parser,
+                         arena_str(q->r.arena, str_head(bytes, head))); /* moves the slices */
             }
             q->body.ahead = str_skip(bytes, head);
             return rc > 0 ? 0 : bad_head(q, bytes);
         }
         if (bytes.p != g.p || g.cap - g.n < 1024) {
             gather_grow(&g, q->r.arena, bytes);
-            h1_parse(&q->parser, str_of(g.p, g.n)); /* moves the slices: what was lent ends with this wait */
+            h1_parse(&q->parser,
+                     str_of(g.p, g.n)); /* moves the slices: what was lent ends with this wait */
         }
         n = await_read_into(&c->io, g.p + g.n, g.cap - g.n, deadline);
         g.n += n > 0 ? (size_t)n : 0;
@@ -355,12 +361,14 @@ static void fill_request(struct h1_req *q)
     }
 }
 
-/* Bytes that follow the head: of the body (kept, since plugins may await), or of the next request. */
+/* Bytes that follow the head: of the body (kept, since plugins may await), or of the next request.
+ */
 static void keep_ahead(struct h1_req *q)
 {
     struct conn *c = q->c;
     struct str ahead = q->body.ahead;
-    bool in_arena = q->parser.head.method.p + q->parser.head.bytes == ahead.p; /* a small read was copied whole */
+    bool in_arena = q->parser.head.method.p + q->parser.head.bytes ==
+                    ahead.p; /* a small read was copied whole */
     struct str stable = !q->r.has_body ? STR("") : in_arena ? ahead : arena_str(q->r.arena, ahead);
     char *next = NULL;
     size_t next_n = 0;
@@ -375,19 +383,22 @@ static void keep_ahead(struct h1_req *q)
     h1_body_init(&q->body, &q->parser.head, stable, q->r.arena, &c->server->limits);
 }
 
-/* When the client must have sent its next bytes: the timeout between two reads, and the minimum rate. */
+/* When the client must have sent its next bytes: the timeout between two reads, and the minimum
+ * rate. */
 static int64_t body_deadline(struct h1_req *q)
 {
     const struct settings *s = q->c->server->settings;
     int64_t wait = s->client_body_timeout_ms;
     if (s->weir.min_body_rate) {
-        int64_t allowed = GRACE_MS + (int64_t)(q->window_bytes * 1000 / s->weir.min_body_rate) - q->waited_ms;
+        int64_t allowed =
+            GRACE_MS + (int64_t)(q->window_bytes * 1000 / s->weir.min_body_rate) - q->waited_ms;
         wait = allowed < wait ? allowed : wait;
     }
     return deadline_in(wait > 0 ? wait : 0);
 }
 
-/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile: they are not lent. */
+/* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile: they are
+ * not lent. */
 static int await_body_bytes(struct h1_req *q, int64_t deadline)
 {
     if (q->body.framing != H1_CHUNKED) {
@@ -407,8 +418,11 @@ static int await_more_body(struct h1_req *q)
     int n = await_body_bytes(q, body_deadline(q));
     q->waited_ms += now_ms() - before;
     q->window_bytes += n > 0 ? (size_t)n : 0;
-    if (q->waited_ms > GRACE_MS && q->window_bytes * 1000 >= (uint64_t)q->waited_ms * q->c->server->settings->weir.min_body_rate) {
-        q->waited_ms = 0; /* fast enough: a new window, so that a burst does not buy an hour of trickling */
+    if (q->waited_ms > GRACE_MS &&
+        q->window_bytes * 1000 >=
+            (uint64_t)q->waited_ms * q->c->server->settings->weir.min_body_rate) {
+        q->waited_ms =
+            0; /* fast enough: a new window, so that a burst does not buy an hour of trickling */
         q->window_bytes = 0;
     }
     return n;
@@ -488,14 +502,16 @@ static bool can_keep(const struct h1_req *q)
     const struct req *r = &q->r;
     const struct server *s = q->c->server;
     if (!r->keepalive || s->draining || s->settings->keepalive_timeout_ms <= 0 ||
-        q->c->requests >= (uint64_t)s->settings->weir.keepalive_requests || (s->is_proxy && server_pressure() >= 1)) {
+        q->c->requests >= (uint64_t)s->settings->weir.keepalive_requests ||
+        (s->is_proxy && server_pressure() >= 1)) {
         return false;
     }
     if (q->body.ended) {
         return true;
     }
     /* Unread body: only a short rest whose length is known is worth reading. */
-    return q->body.framing == H1_LENGTH && q->body.left <= DRAIN_BYTES && !q->continue_due && q->body.error == H1_OK;
+    return q->body.framing == H1_LENGTH && q->body.left <= DRAIN_BYTES && !q->continue_due &&
+           q->body.error == H1_OK;
 }
 
 static bool has_no_body(const struct req *r)
@@ -533,10 +549,13 @@ static int send_iov(struct h1_req *q, struct iovec *iov, int n)
     for (int i = 0; i < n; i++) {
         total += iov[i].iov_len;
     }
-    int rc = n == 0 ? 0 : await_write(&q->c->io, iov, n, deadline_in(q->c->server->settings->send_timeout_ms));
+    int rc = n == 0 ? 0
+                    : await_write(&q->c->io, iov, n,
+                                  deadline_in(q->c->server->settings->send_timeout_ms));
     if (rc == -ETIMEDOUT) {
         /* What the client did not take goes at once, or the kernel would keep it for minutes. */
-        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
     }
     if (rc < 0) {
         q->close = true;
@@ -558,7 +577,8 @@ static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], str
     if (!q->chunked_out && r->resp.length >= 0) {
         const uint64_t left = (uint64_t)r->resp.length - r->resp.body_bytes_sent;
         body = str_head(body, body.n < left ? body.n : (size_t)left);
-        /* The head has promised more, or less: what comes next on this connection could be taken for body. */
+        /* The head has promised more, or less: what comes next on this connection could be taken
+         * for body. */
         q->close = q->close || (last && body.n < left);
     }
     r->resp.body_bytes_sent += body.n;
@@ -610,7 +630,9 @@ static int h1_await_head(struct req *r, struct str body, bool last)
     }
     struct str reason = r->resp.reason.p ? r->resp.reason : http_reason(r->resp.status);
     if (headers_find(h, H_SERVER) == NULL) {
-        headers_add_id(h, H_SERVER, q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+        headers_add_id(h, H_SERVER,
+                       q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION)
+                                                                    : STR("weir"));
     }
     if (headers_find(h, H_DATE) == NULL) {
         headers_add_id(h, H_DATE, str_of(wall_http_date(), 29));
@@ -623,7 +645,9 @@ static int h1_await_head(struct req *r, struct str body, bool last)
     char *head = arena_bytes(r->arena, h1_response_head_size(reason, h));
     size_t n = h1_write_response_head(head, 1, r->resp.status, reason, h);
     if (n == 0) {
-        LOG_RATE(ERROR, "an answer has a header name or value with forbidden bytes; the connection is closed");
+        LOG_RATE(
+            ERROR,
+            "an answer has a header name or value with forbidden bytes; the connection is closed");
         q->close = true;
         return -EPROTO;
     }
@@ -762,7 +786,8 @@ static void shed(struct h1_req *q)
     }
 }
 
-/* Take what the client still sends, so that it can read the answer before the connection ends (RFC 9112 9.6). */
+/* Take what the client still sends, so that it can read the answer before the connection ends (RFC
+ * 9112 9.6). */
 static void linger(struct h1_req *q)
 {
     struct conn *c = q->c;

@@ -106,8 +106,12 @@ static const void *metadata_defaults(const struct plugin *p)
     if (p->metadata_fields == NULL) {
         return NULL;
     }
+    static json_t *nothing; /* confs may borrow from it */
     struct err e = {""};
-    const void *conf = hook_build(p, CONF_METADATA, json_object(), arena_new(512), &e);
+    if (nothing == NULL) {
+        nothing = json_object();
+    }
+    const void *conf = hook_build(p, CONF_METADATA, nothing, arena_new(512), &e);
     if (conf == NULL) {
         assert_fail(e.msg, p->name, 0);
     }

@@ -315,6 +315,26 @@ def test_reload_changes_limits_and_log_for_open_connections(weir, script, client
     assert c.reply().status == 414
 
 
+def test_reload_changes_admin_keys(weir):
+    g = weir()
+    assert g.admin("GET", "/routes").status == 200
+    g.reload({"deployment": {"admin": {"admin_key": [{"name": "admin", "key": "another-admin-key-0123456789abc", "role": "admin"}]}}})
+    assert g.admin("GET", "/routes").status == 401
+    assert g.admin("GET", "/routes", key="another-admin-key-0123456789abc").status == 200
+
+
+def test_reload_changes_the_router(weir, script, client):
+    g = weir()
+    proxy_all(g, script(hello))
+    g.put("/routes/2", {"uri": "/users/:id", "upstream": {"type": "roundrobin", "nodes": {}}})
+    c = client(g)
+    assert c.ask("/users/1").status == 200
+    g.reload({"apisix": {"router": {"http": "radixtree_uri_with_parameter"}}})
+    assert c.ask("/users/1").status == 503
+    g.reload({"apisix": {"router": {"http": "radixtree_uri"}}})
+    assert c.ask("/users/1").status == 200
+
+
 def test_reload_opens_and_closes_listeners(weir, script, client):
     g = weir()
     proxy_all(g, script(hello))
