@@ -48,7 +48,7 @@ bench:
 
 lint:
 	@tools/deps lint
-	@tools/lint $(LINT)
+	@tools/lint $(LINT_ARGS)
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir "$(abspath $(DESTDIR))")
