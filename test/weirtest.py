@@ -169,7 +169,7 @@ class Gateway:
             yaml.safe_dump(self.config, f)
         self.stderr = open(os.path.join(self.dir, "stderr"), "ab")
         env = dict(os.environ)
-        env.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0")
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=0")
         env["TSAN_OPTIONS"] = env.get("TSAN_OPTIONS", "") + " abort_on_error=1"
         env.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
         self.process = subprocess.Popen(

@@ -14,7 +14,7 @@
 
 struct listen_addr {
     struct addr addr;
-    bool tls, proxy_protocol;
+    bool tls;
 };
 struct admin_key {
     struct str name, key;
@@ -23,7 +23,8 @@ struct admin_key {
 
 struct settings {
     struct arena *arena;
-    json_t *json; /* the merged file */
+    json_t *json;            /* the merged file */
+    struct settings *before; /* those a reload replaced: requests may still look at them */
 
     /* apisix */
     const struct listen_addr *listen;
@@ -56,7 +57,7 @@ struct settings {
 
     /* nginx_config */
     unsigned workers; /* cores; 0 in the file or auto: the CPUs this process may use */
-    /* paths relative to the data folder's parent unless absolute; "/dev/stdout" works */
+    /* relative to where the process was started unless absolute; "/dev/stdout" works */
     struct str error_log, access_log, access_log_format;
     int error_log_level;
     bool access_log_enabled, access_log_json_escape;
@@ -94,7 +95,6 @@ struct settings {
         unsigned max_connections;
         unsigned stack_size;
         unsigned offload_threads;
-        int64_t dns_stale_ms;
         int64_t keepalive_requests; /* requests on one client connection */
         /* insecure_known_key: allow an admin key that was published */
         bool known_key;

@@ -25,7 +25,7 @@ struct listeners {
 
 /* One entry: an address, or all of them when ip is STR_NONE. */
 static int add_proxy(const struct reader *r, struct listeners *out, const char *path, struct str ip,
-                     const json_t *port, bool proxy_protocol)
+                     const json_t *port)
 {
     const bool all = str_is_none(ip);
 
@@ -38,7 +38,6 @@ static int add_proxy(const struct reader *r, struct listeners *out, const char *
         if (add(r, path, l, !all ? ip : six ? STR("::") : STR("0.0.0.0"), port) != 0) {
             return -1;
         }
-        l->proxy_protocol = proxy_protocol;
         out->n++;
     }
     return 0;
@@ -68,7 +67,7 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     static const char path[] = "apisix.node_listen";
 
     if (!json_is_object(v)) {
-        return add_proxy(r, out, path, STR_NONE, v, false);
+        return add_proxy(r, out, path, STR_NONE, v);
     }
     if (check_node_keys(r, v) != 0) {
         return -1;
@@ -77,13 +76,12 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     if (port == NULL) {
         return err_set(r->e, "%s: an address without port", path);
     }
-    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, false);
+    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port);
 }
 
 static int read_nodes(const struct reader *r)
 {
-    const json_t *v = reader_get(r, "apisix.node_listen"),
-                 *port = reader_get(r, "apisix.proxy_protocol.listen_http_port"), *item;
+    const json_t *v = reader_get(r, "apisix.node_listen"), *item;
     struct listeners out = {.v = ARENA_ARRAY(r->s->arena, struct listen_addr, LISTENERS_MAX)};
     size_t i;
 
@@ -94,10 +92,6 @@ static int read_nodes(const struct reader *r)
         if (add_node(r, &out, item) != 0) {
             return -1;
         }
-    }
-    if (port != NULL &&
-        add_proxy(r, &out, "apisix.proxy_protocol.listen_http_port", STR_NONE, port, true) != 0) {
-        return -1;
     }
     if (out.n == 0) {
         return err_set(r->e, "apisix.node_listen: expected at least one port");

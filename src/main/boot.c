@@ -271,10 +271,12 @@ static void await_reload(void)
     struct settings *s = settings_load(boot.config, warn, &e);
     if (s == NULL || ensure_admin_key(s, &e) != 0 || gateway_await_reload(s, &e) != 0) {
         LOG(ERROR, "reload refused, the old configuration stays: %s", e.msg);
+        settings_free(s);
         return;
     }
     open_error_log(s);
-    boot.settings = s; /* the old one lives on: requests may still look at it */
+    s->before = boot.settings;
+    boot.settings = s;
     start_admin(s);
     enable_plugins(s);
     router_set_mode((enum router_mode)router_mode_of(s->router));
@@ -486,6 +488,7 @@ int boot_run(const char *config, const char *data)
     watch_signals();
     fiber_start("boot", boot_main, NULL);
     loop_run();
+    fiber_thread_fini();
     LOG(NOTICE, "stopped");
     return boot.exit_status;
 }

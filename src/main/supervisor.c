@@ -140,8 +140,11 @@ int supervisor_run(int (*child)(void *arg), void *arg)
             return 1;
         }
         int status = wait_child(fd, &stopping);
-        if (!WIFSIGNALED(status) || stopping) {
-            return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        if (WIFEXITED(status)) {
+            return WEXITSTATUS(status);
+        }
+        if (stopping) {
+            return 0; /* it died while it was asked to end: there is nothing left to start again */
         }
         say_death(status);
         child_pid = 0;

@@ -48,8 +48,7 @@ static void an_empty_file_means_defaults(void)
 
         CHECK_ROW(i, s->n_listen == 2 && addr_port(&s->listen[0].addr) == 9080 &&
                          s->listen[0].addr.sa.sa_family == AF_INET &&
-                         s->listen[1].addr.sa.sa_family == AF_INET6 &&
-                         !s->listen[0].proxy_protocol);
+                         s->listen[1].addr.sa.sa_family == AF_INET6);
         CHECK_ROW(i, s->enable_admin && s->enable_control && s->enable_reuseport &&
                          s->enable_server_tokens && !s->show_upstream_status);
         CHECK_STR(s->router, "radixtree_host_uri");
@@ -106,11 +105,6 @@ static void listeners_have_several_forms(void)
          {81, 81, 82},
          {AF_INET, AF_INET6, AF_INET}},
         {"apisix:\n  node_listen: [{ip: '::1', port: 83}]\n", 1, {83}, {AF_INET6}},
-        {"apisix:\n  enable_ipv6: false\n  node_listen: 81\n  proxy_protocol: {listen_http_port: "
-         "84}\n",
-         2,
-         {81, 84},
-         {AF_INET, AF_INET}},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -120,7 +114,6 @@ static void listeners_have_several_forms(void)
         for (unsigned k = 0; k < s->n_listen && k < 4; k++) {
             CHECK_ROW(i, addr_port(&s->listen[k].addr) == cases[i].port[k] &&
                              s->listen[k].addr.sa.sa_family == cases[i].family[k]);
-            CHECK_ROW(i, s->listen[k].proxy_protocol == (cases[i].port[k] == 84));
         }
         settings_free(s);
     }
@@ -168,7 +161,7 @@ static void values_are_read(void)
                               "  head_bytes: 32768\n"
                               "  memory_budget: 2g\n"
                               "  lax_lf: true\n"
-                              "  dns_stale_ms: 1000\n");
+                              "  offload_threads: 3\n");
 
     CHECK_STR(str_c(warnings), "");
     CHECK(!s->enable_admin && s->admin.addr.len == 0 && !s->enable_control &&
@@ -197,7 +190,7 @@ static void values_are_read(void)
     CHECK(json_integer_value(json_get(settings_plugin_attr(s, "redirect"), "https_port")) == 8443);
     CHECK(settings_plugin_attr(s, "absent") == NULL);
     CHECK(s->weir.head_bytes == 32768 && s->weir.memory_budget == 2ULL << 30 && s->weir.lax_lf &&
-          s->weir.dns_stale_ms == 1000);
+          s->weir.offload_threads == 3);
     settings_free(s);
 }
 
