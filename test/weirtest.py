@@ -44,13 +44,19 @@ VIEWER_KEY = "test-viewer-key-0123456789abcde"
 Answer = namedtuple("Answer", "status headers body raw_headers")
 
 
+_given_ports = set()
+
+
 def free_port():
-    """A port nobody listens on, below the range the kernel takes for outgoing connections, which could grab it meanwhile."""
+    """A port nobody listens on, each once, below the range the kernel takes for outgoing connections, which could grab it meanwhile."""
     while True:
         port = random.randrange(10000, 32000)
+        if port in _given_ports:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
+                _given_ports.add(port)
                 return port
             except OSError:
                 pass

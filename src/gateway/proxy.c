@@ -229,12 +229,11 @@ static int read_head(struct attempt *a)
         if (p->pump == NULL) {
             return -ENOMEM;
         }
-    } else {
-        server_watch_client(r, true);
+        pump_watch(p->pump, true);
     }
     int rc = client_await_response(&p->x, pass_interim, r, a->timeout.read_ms);
-    if (p->upload.complete) {
-        server_watch_client(r, false);
+    if (p->pump) {
+        pump_watch(p->pump, false);
     }
     return rc;
 }
@@ -253,7 +252,7 @@ static enum outcome classify(struct attempt *a, bool reused)
     return reused && !p->x.got_bytes && a->error != -ETIMEDOUT ? FAILED_STALE : FAILED_AFTER_SEND;
 }
 
-static enum outcome try_once(struct attempt *a, const struct balancer_target *t, bool fresh)
+static enum outcome await_try(struct attempt *a, const struct balancer_target *t, bool fresh)
 {
     struct req *r = a->r;
     struct proxied *p = a->p;
@@ -293,6 +292,20 @@ static enum outcome try_once(struct attempt *a, const struct balancer_target *t,
     }
     upconn_close(p->c);
     p->c = NULL;
+    return o;
+}
+
+/* A client that goes away meanwhile ends it. */
+static enum outcome try_once(struct attempt *a, const struct balancer_target *t, bool fresh)
+{
+    bool watch = a->p->upload.complete;
+    if (watch) {
+        server_watch_client(a->r, true);
+    }
+    enum outcome o = await_try(a, t, fresh);
+    if (watch) {
+        server_watch_client(a->r, false);
+    }
     return o;
 }
 

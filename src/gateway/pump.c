@@ -3,6 +3,7 @@
 #include "gateway/pump.h"
 
 #include "fiber/fiber.h"
+#include "http/server.h"
 
 #include <sys/socket.h>
 
@@ -37,7 +38,18 @@ static void pump_main(void *arg)
         shutdown(p->x->io->fd, SHUT_RDWR);
     }
     p->done = true;
+    if (p->watch) {
+        server_watch_client(p->r, true);
+    }
     cond_broadcast(&p->ended);
+}
+
+void pump_watch(struct pump *p, bool on)
+{
+    p->watch = on;
+    if (p->done) {
+        server_watch_client(p->r, on);
+    }
 }
 
 struct pump *pump_start(struct req *r, struct exchange *x, int64_t send_ms)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 
 import pytest
@@ -137,6 +138,64 @@ def test_a_client_that_goes_away_is_a_499(gw, script, client):
     line = gw.access_lines(before + 1)[-1]
     assert '"GET /gone HTTP/1.1" 499 0 ' in line
     wait_for(lambda: ends, what="the upstream's connection is closed")
+
+
+def test_a_client_that_goes_away_while_the_upstream_is_connected_to(gw, client):
+    """Its listener's queue is full, so it does not answer the SYN."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(0)
+        fillers = [socket.socket() for _ in range(3)]
+        for f in fillers:
+            f.setblocking(False)
+            f.connect_ex(s.getsockname())
+        proxy_all(gw, {"type": "roundrobin", "nodes": {f"127.0.0.1:{s.getsockname()[1]}": 1}})
+        before = gw.logged()
+        c = client(gw)
+        c.send(get("/gone"))
+        wait_for(lambda: gw.connections("writing") == 1, what="the request runs")
+        c.close()
+        assert '"GET /gone HTTP/1.1" 499 0 ' in gw.access_lines(before + 1)[-1]
+        for f in fillers:
+            f.close()
+
+
+def test_a_client_that_goes_away_after_a_large_upload(gw, script, client):
+    arrived, ends = threading.Event(), []
+
+    def up(c):
+        c.request()
+        arrived.set()
+        ends.append(c.rest())
+
+    proxy_all(gw, script(up))
+    before = gw.logged()
+    c = client(gw)
+    c.send(get("/gone", "Content-Length: 500000", method="POST"), b"a" * 500000)
+    assert arrived.wait(10)
+    c.close()
+    assert '"POST /gone HTTP/1.1" 499 0 ' in gw.access_lines(before + 1)[-1]
+    wait_for(lambda: ends, what="the upstream's connection is closed")
+
+
+def test_a_client_that_goes_away_between_two_runs_of_an_answer(gw, script, client):
+    """A stream of events: the upstream need not send another to learn that nobody listens."""
+    ends = []
+
+    def up(c):
+        c.request()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        ends.append(c.rest())
+
+    proxy_all(gw, script(up))
+    before = gw.logged()
+    c = client(gw)
+    c.send(get("/events"))
+    c.head()
+    assert c.chunk() == b"data: 1\n\n"
+    c.close()
+    wait_for(lambda: ends, what="the upstream's connection is closed")
+    assert '"GET /events HTTP/1.1" 200 9 ' in gw.access_lines(before + 1)[-1]
 
 
 def test_a_client_that_goes_away_in_its_body_is_a_499_or_400(gw, script, client):
