@@ -240,6 +240,9 @@ static bool back_run_watches(void)
 
 /* ---- waiting ---- */
 
+/* Reads of this thread one after another that did not have to wait. */
+static _Thread_local unsigned burst;
+
 static void forget(void *who)
 {
     *(struct fiber **)who = NULL;
@@ -258,6 +261,7 @@ static int wait_event(struct io *io, struct fiber **who, int64_t deadline)
         return -ETIMEDOUT;
     }
     ASSERT(*who == NULL);
+    burst = 0;
     *who = fiber_self();
     fiber_on_cancel(forget, who);
     int rc = await_park(deadline);
@@ -273,9 +277,19 @@ static int wait_readable(struct io *io, int64_t deadline)
     return wait_event(io, &io->reader, deadline);
 }
 
-/* A nested fiber must not read: the buffer may be lent to who started it. */
-static int leave_nest(struct io *io)
+/* A stream between two fast peers never waits: after so many reads it lets others have a turn. A
+ * nested fiber must not read at all: the buffer may be lent to who started it. */
+enum { BURST_MAX = 8 };
+
+static bool must_leave(bool lends)
 {
+    return ++burst > BURST_MAX || (lends && fiber_is_nested());
+}
+
+static int leave(struct io *io)
+{
+    burst = 0;
+    lend_expire();
     io->reader = fiber_self();
     int rc = fiber_yield();
     if (rc == 0) {
@@ -321,8 +335,13 @@ static int read_some(struct io *io, void *p, size_t n)
 
 static int back_read_into(struct io *io, void *p, size_t n, int64_t deadline)
 {
+    int rc = io->readable && must_leave(false) ? leave(io) : 0;
+
+    if (rc < 0) {
+        return rc;
+    }
     for (;;) {
-        int rc = io->readable ? read_some(io, p, n < INT_MAX ? n : INT_MAX) : -EAGAIN;
+        rc = io->readable ? read_some(io, p, n < INT_MAX ? n : INT_MAX) : -EAGAIN;
         if (rc != -EAGAIN) {
             return rc;
         }
@@ -335,7 +354,7 @@ static int back_read_into(struct io *io, void *p, size_t n, int64_t deadline)
 
 static int back_read(struct io *io, struct str *lent, int64_t deadline)
 {
-    int rc = io->readable && fiber_is_nested() ? leave_nest(io) : 0;
+    int rc = io->readable && must_leave(true) ? leave(io) : 0;
 
     while (rc == 0) {
         if (!io->readable) {

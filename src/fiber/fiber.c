@@ -56,7 +56,7 @@ struct fiber_thread {
     struct context own;
     struct context *left; /* the stack the last switch came from */
     struct fiber *running;
-    struct list ready, alive, pool;
+    struct list ready, yielded, alive, pool;
     unsigned count, stacks, pooled, colour;
     long tid;
     struct fiber_thread *next; /* under threads_lock */
@@ -88,6 +88,7 @@ void fiber_set_room_fini(void (*fini)(struct fiber *f))
 static void thread_enter(void)
 {
     list_init(&thread.ready);
+    list_init(&thread.yielded);
     list_init(&thread.alive);
     list_init(&thread.pool);
     thread.tid = syscall(SYS_gettid);
@@ -325,7 +326,9 @@ int fiber_yield(void)
     if (fiber_must_end()) {
         return -ECANCELED;
     }
-    ready_add(f, 0);
+    f->state = FIBER_READY;
+    f->result = 0;
+    list_add_tail(&thread.yielded, &f->link);
     fiber_leave(f, false);
     return f->result;
 }
@@ -410,7 +413,7 @@ void *fiber_room(struct fiber *f)
 
 bool fiber_has_ready(void)
 {
-    return thread.tid != 0 && !list_is_empty(&thread.ready);
+    return thread.tid != 0 && !(list_is_empty(&thread.ready) && list_is_empty(&thread.yielded));
 }
 
 void fiber_run_ready(void)
@@ -418,6 +421,9 @@ void fiber_run_ready(void)
     ASSERT(thread.running == NULL);
     if (thread.tid == 0) {
         return;
+    }
+    for (struct list *l; (l = list_pop(&thread.yielded)) != NULL;) {
+        list_add_tail(&thread.ready, l);
     }
     for (unsigned i = 0; i < FIBER_RUNS; i++) {
         struct list *l = list_pop(&thread.ready);

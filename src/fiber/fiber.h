@@ -42,8 +42,8 @@ struct fiber *fiber_self(void);
  * at once, without parking, when the fiber is cancelled and not shielded.
  */
 int fiber_park(void);
-/* Let everything else that is ready run first. 0, -ECANCELED as fiber_park(), or what
- * fiber_interrupt() said meanwhile. */
+/* Let everything else run first, the loop too: goes on with the next fiber_run_ready(). 0,
+ * -ECANCELED as fiber_park(), or what fiber_interrupt() said meanwhile. */
 int fiber_yield(void);
 
 /* Make a parked fiber ready with the given result; it runs before the loop sleeps again. Waking a
@@ -99,9 +99,10 @@ void *fiber_room(struct fiber *f);
 void fiber_set_room_fini(void (*fini)(struct fiber *f));
 
 /*
- * Run the ready fibers of this thread, and those they make ready, first in first out. Called by the
- * loop. At most FIBER_RUNS switches, so that fibers that keep waking each other cannot keep the
- * loop from its sockets: fiber_has_ready() tells that some are left.
+ * Run the ready fibers of this thread, and those they wake, first in first out; who yields waits
+ * for the next call. Called by the loop. At most FIBER_RUNS switches, so that fibers that keep
+ * waking each other cannot keep the loop from its sockets: fiber_has_ready() tells that some are
+ * left.
  */
 #define FIBER_RUNS 4096
 void fiber_run_ready(void);

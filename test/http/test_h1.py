@@ -540,7 +540,8 @@ def test_an_answer_before_the_body_is_whole(gw, script, client, close):
     flood = Flood(c, get("/", f"Content-Length: {20 * MB}", method="POST"), limit=20 * MB)
     r = c.reply()
     assert (r.status, r.body) == (413, b"too much")
-    c.rest()
+    if r.headers.get("connection") == "close":  # else the upstream has taken all of it in time
+        c.rest()
     flood.thread.join(10)
     assert client(gw).ask().status == 413
 

@@ -696,6 +696,75 @@ static void the_deadline_of_a_write_moves_on_while_the_peer_takes_some(void)
     run(patient_write, NULL);
 }
 
+static unsigned ticks;
+
+static void tick(void *arg)
+{
+    const bool *stop = arg;
+
+    while (!*stop) {
+        ticks++;
+        CHECK(fiber_yield() == 0);
+    }
+}
+
+static void ticking(struct timer *t)
+{
+    ticks++;
+    timer_start(t, deadline_in(1));
+}
+
+/* Everything is there already, so no read has to wait; what others have of the time is counted. */
+static void greedy_reads(void *arg)
+{
+    static char data[150000];
+    struct io io[2];
+    bool stop = false;
+    struct str s;
+    char some[500];
+
+    pair(io);
+    CHECK(put(&io[0], data, sizeof(data)) == 0);
+    fiber_start("tick", tick, &stop);
+    ticks = 0;
+    for (size_t got = 0; got < sizeof(data); got += sizeof(some)) {
+        CHECK(await_read_into(&io[1], some, sizeof(some), deadline_in(5000)) == sizeof(some));
+    }
+    CHECK(ticks >= 5);
+    stop = true;
+    ticks = 0;
+    for (int i = 0; i < 200; i++) {
+        CHECK(put(&io[0], "x", 1) == 0);
+        CHECK(await_read(&io[1], &s, deadline_in(5000)) == 1);
+    }
+    close_pair(io);
+}
+
+static void who_reads_all_the_time_lets_others_have_turns(void)
+{
+    run(greedy_reads, NULL);
+}
+
+static void yields(void *arg)
+{
+    struct timer t;
+    int64_t start = now_ms();
+
+    timer_init(&t, ticking);
+    timer_start(&t, deadline_in(1));
+    ticks = 0;
+    for (int i = 0; i < 100000 && ticks < 3; i++) {
+        CHECK(fiber_yield() == 0);
+    }
+    CHECK(ticks == 3 && now_ms() - start < 5000);
+    timer_stop(&t);
+}
+
+static void a_yield_lets_the_loop_turn(void)
+{
+    run(yields, NULL);
+}
+
 /* ---- splice ---- */
 
 static void splice_relay(void *arg)
@@ -813,5 +882,6 @@ TESTS(T(fibers_play_ping_pong_over_a_socket_pair), T(what_came_before_the_end_is
       T(a_nested_fiber_does_not_overwrite_what_its_starter_was_lent),
       T(a_peer_that_takes_too_little_is_given_up_after_the_grace),
       T(the_deadline_of_a_write_moves_on_while_the_peer_takes_some),
+      T(who_reads_all_the_time_lets_others_have_turns), T(a_yield_lets_the_loop_turn),
       T(splice_moves_a_stream_against_back_pressure), T(a_condition_wakes_one_or_all),
       T(ten_thousand_fibers_wait_at_once))

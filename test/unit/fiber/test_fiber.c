@@ -234,23 +234,54 @@ static void ten_thousand_fibers_keep_their_stacks_apart(void)
 }
 
 static unsigned runs;
+static struct fiber *restless[2];
 
 static void never_rests(void *arg)
 {
-    while (fiber_yield() == 0) {
+    struct fiber *const *other = arg;
+
+    while (fiber_park() == 0) {
         runs++;
+        if (fiber_is_parked(*other)) {
+            fiber_wake(*other, 0);
+        }
     }
 }
 
 static void fibers_that_wake_each_other_do_not_keep_the_loop(void)
 {
     runs = 0;
-    struct fiber *f = fiber_start("restless", never_rests, NULL);
+    restless[0] = fiber_start("restless", never_rests, &restless[1]);
+    restless[1] = fiber_start("restless", never_rests, &restless[0]);
+    fiber_wake(restless[0], 0);
     fiber_run_ready();
     CHECK(runs >= 1000 && runs <= FIBER_RUNS && fiber_has_ready());
+    fiber_cancel(restless[0]);
+    fiber_cancel(restless[1]);
+    while (fiber_has_ready()) {
+        fiber_run_ready();
+    }
+    CHECK(fiber_count() == 0);
+}
+
+static void always_yields(void *arg)
+{
+    while (fiber_yield() == 0) {
+        runs++;
+    }
+}
+
+static void who_yields_waits_for_the_next_turn(void)
+{
+    runs = 0;
+    struct fiber *f = fiber_start("yields", always_yields, NULL);
+    for (unsigned i = 1; i <= 3; i++) {
+        fiber_run_ready();
+        CHECK(runs == i && fiber_has_ready());
+    }
     fiber_cancel(f);
     fiber_run_ready();
-    CHECK(fiber_count() == 0);
+    CHECK(fiber_count() == 0 && !fiber_has_ready());
 }
 
 static void changes_rounding(void *arg)
@@ -385,7 +416,7 @@ TESTS(T(a_fiber_runs_at_once_and_goes_on_when_woken),
       T(an_interrupt_replaces_the_result_of_a_ready_fiber),
       T(stacks_and_arenas_are_reused_last_in_first_out),
       T(ten_thousand_fibers_keep_their_stacks_apart),
-      T(fibers_that_wake_each_other_do_not_keep_the_loop),
+      T(fibers_that_wake_each_other_do_not_keep_the_loop), T(who_yields_waits_for_the_next_turn),
       T(each_fiber_has_its_own_floating_point_mode), T(floating_point_values_survive_switches),
       T(a_stack_overflow_hits_the_guard_page), T(threads_have_their_own_fibers),
       T(the_pool_can_be_emptied))
