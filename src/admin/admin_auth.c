@@ -25,7 +25,7 @@ bool auth_source_is_allowed(const struct req *r)
     const struct settings *s = admin_deps.settings;
     struct ip ip;
 
-    if (!s->has_allow_admin || !ip_from_addr(&r->peer, &ip)) {
+    if (!s->has_allow_admin || !ip_from_addr(r->peer, &ip)) {
         return true;
     }
     for (unsigned i = 0; i < s->n_allow_admin; i++) {
@@ -42,7 +42,7 @@ static struct row *row_of(const struct req *r)
     struct ip ip = {0};
     int64_t second = now_ms() / 1000;
 
-    ip_from_addr(&r->peer, &ip);
+    ip_from_addr(r->peer, &ip);
     uint64_t source = hash_keyed(str_of((const char *)ip.b, sizeof(ip.b)));
     struct row *row = &rows[source % SOURCES];
     if (row->second != second || row->source != source) {

@@ -196,14 +196,14 @@ void *arena_alloc_raw(struct arena *a, size_t n)
 
 struct str arena_u64(struct arena *a, uint64_t n)
 {
-    char digits[20];
-    size_t i = sizeof(digits);
+    enum { DIGITS = 20 };
+    char *const end = arena_bytes(a, DIGITS) + DIGITS, *p = end;
 
     do {
-        digits[--i] = (char)('0' + n % 10);
+        *--p = (char)('0' + n % 10);
         n /= 10;
     } while (n > 0);
-    return arena_str(a, str_of(digits + i, sizeof(digits) - i));
+    return str_of(p, (size_t)(end - p));
 }
 
 char *arena_bytes(struct arena *a, size_t n)
@@ -216,18 +216,22 @@ struct str arena_str(struct arena *a, struct str s)
     return str_is_none(s) ? STR_NONE : arena_cat(a, s, STR(""));
 }
 
+struct str arena_join(struct arena *a, struct str x, struct str sep, struct str y)
+{
+    const size_t n = x.n + sep.n + y.n;
+    char *const text = arena_bytes(a, n + 1);
+    char *p = text;
+
+    p = mempcpy(p, x.n ? x.p : "", x.n);
+    p = mempcpy(p, sep.n ? sep.p : "", sep.n);
+    p = mempcpy(p, y.n ? y.p : "", y.n);
+    *p = 0;
+    return str_of(text, n);
+}
+
 struct str arena_cat(struct arena *a, struct str x, struct str y)
 {
-    char *p = arena_bytes(a, x.n + y.n + 1);
-
-    if (x.n) {
-        memcpy(p, x.p, x.n);
-    }
-    if (y.n) {
-        memcpy(p + x.n, y.p, y.n);
-    }
-    p[x.n + y.n] = 0;
-    return str_of(p, x.n + y.n);
+    return arena_join(a, x, STR(""), y);
 }
 
 struct str arena_lower(struct arena *a, struct str s)

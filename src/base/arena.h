@@ -33,6 +33,8 @@ char *arena_bytes(struct arena *a, size_t n);
 struct str arena_str(struct arena *a, struct str s);
 /* a and b joined. */
 struct str arena_cat(struct arena *a, struct str x, struct str y);
+/* x, sep and y joined. */
+struct str arena_join(struct arena *a, struct str x, struct str sep, struct str y);
 struct str arena_lower(struct arena *a, struct str s);
 /* n in decimal. */
 struct str arena_u64(struct arena *a, uint64_t n);

@@ -108,8 +108,7 @@ static void join_forwarded_for(struct req *r)
     }
     for (unsigned i = 0; i < h->n; i++) {
         if (h->v[i].id == H_X_FORWARDED_FOR) {
-            all = n++ ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(h->v[i].value))
-                      : h->v[i].value;
+            all = n++ ? arena_join(r->arena, all, STR(", "), h->v[i].value) : h->v[i].value;
         }
     }
     if (n > 1) {
@@ -132,36 +131,55 @@ static void find_client(struct req *r)
     take_from_list(r, v);
 }
 
-/* runtime.md section 8: whose X-Forwarded-* and Forwarded are believed. */
-static void write_forwarded(struct req *r)
+static bool is_trusted(const struct req *r)
 {
     const struct settings *s = r->settings;
-    struct ip peer = r->client;
-    bool has_list = s->trusted_addresses != NULL;
-    bool trusted = has_list && ip_from_addr(&r->peer, &peer) &&
-                   is_in(&peer, s->trusted_addresses, s->n_trusted_addresses);
+    struct ip peer;
+    return ip_from_addr(r->peer, &peer) &&
+           is_in(&peer, s->trusted_addresses, s->n_trusted_addresses);
+}
+
+/* What the client says about itself in these fields is remembered, and dropped unless it is trusted
+ * (runtime.md section 8). */
+static void take_forwarded(struct req *r)
+{
     struct headers *h = &r->headers;
+    bool has_list = r->settings->trusted_addresses != NULL, trusted = has_list && is_trusted(r);
     r->original.x_forwarded_for = headers_get(h, H_X_FORWARDED_FOR);
     r->original.x_forwarded_proto = headers_get(h, H_X_FORWARDED_PROTO);
     r->original.x_forwarded_host = headers_get(h, H_X_FORWARDED_HOST);
     r->original.x_forwarded_port = headers_get(h, H_X_FORWARDED_PORT);
     r->original.forwarded = headers_get(h, H_FORWARDED);
-    if (has_list && !trusted && r->original.x_forwarded_for.p) {
+    if (has_list && !trusted) {
         headers_del_id(h, H_X_FORWARDED_FOR);
     }
-    if (!trusted && r->original.forwarded.p) {
+    if (!trusted) {
         headers_del_id(h, H_FORWARDED);
+        headers_del_id(h, H_X_FORWARDED_PROTO);
+        headers_del_id(h, H_X_FORWARDED_HOST);
+        headers_del_id(h, H_X_FORWARDED_PORT);
     }
-    if (!trusted || !r->original.x_forwarded_proto.p) {
-        headers_set_id(h, H_X_FORWARDED_PROTO, r->scheme);
+}
+
+static void add_forwarded(struct req *r, enum header_id id, struct str value)
+{
+    if (headers_find(&r->headers, id) == NULL) {
+        headers_add_id(&r->headers, id, value);
     }
-    if (!trusted || !r->original.x_forwarded_host.p) {
-        headers_set_id(h, H_X_FORWARDED_HOST, r->host_header.n ? r->host_header : r->host);
+}
+
+/* The fields that say what was asked of us. */
+static void write_forwarded(struct req *r)
+{
+    if (r->headers.present &
+        (H1_BIT(H_X_FORWARDED_FOR) | H1_BIT(H_X_FORWARDED_PROTO) | H1_BIT(H_X_FORWARDED_HOST) |
+         H1_BIT(H_X_FORWARDED_PORT) | H1_BIT(H_FORWARDED))) {
+        take_forwarded(r);
     }
-    if (!trusted || !r->original.x_forwarded_port.p) {
-        headers_set_id(h, H_X_FORWARDED_PORT,
-                       r->host_port.n ? r->host_port : arena_u64(r->arena, r->server_port));
-    }
+    add_forwarded(r, H_X_FORWARDED_PROTO, r->scheme);
+    add_forwarded(r, H_X_FORWARDED_HOST, r->host_header.n ? r->host_header : r->host);
+    add_forwarded(r, H_X_FORWARDED_PORT,
+                  r->host_port.n ? r->host_port : arena_u64(r->arena, r->server_port));
 }
 
 /*

@@ -102,21 +102,11 @@ static struct str hash_key(struct req *r)
 
 /* ---- what goes out ---- */
 
-static bool is_dropped(const struct req *r, const struct header *h)
-{
-    switch (h->id) {
-    case H_HOST:
-    case H_CONTENT_LENGTH:
-    case H_TRANSFER_ENCODING:
-    case H_EXPECT:
-    case H_X_REAL_IP:
-    case H_X_FORWARDED_FOR:
-    case H_HTTP2_SETTINGS:
-        return true;
-    default:
-        return h->listed || (h1_is_hop_by_hop(&r->headers, h) && h->id != H_PROXY_AUTHORIZATION);
-    }
-}
+/* What the gateway says itself, or what is of the client's connection. */
+#define NOT_PASSED                                                                                 \
+    ((H1_HOP_BY_HOP & ~H1_BIT(H_PROXY_AUTHORIZATION)) | H1_BIT(H_HOST) |                           \
+     H1_BIT(H_CONTENT_LENGTH) | H1_BIT(H_EXPECT) | H1_BIT(H_X_REAL_IP) |                           \
+     H1_BIT(H_X_FORWARDED_FOR))
 
 /* A body that is still on its way would be read by the tunnel as well: no upgrade then. */
 static bool wants_websocket(const struct req *r, const struct upload *u)
@@ -147,29 +137,24 @@ static struct str host_for(const struct req *r, const struct upstream_node *node
     return now.n ? now : node->host_header;
 }
 
-/* The fields of the request as the upstream gets them (runtime.md section 8). */
-static void fill_headers(struct req *r, const struct upstream_node *node, struct proxied *p,
-                         struct headers *out)
+/* The fields that the gateway says to the upstream (runtime.md section 8); the others are passed.
+ */
+static void fill_own(struct req *r, const struct upstream_node *node, struct proxied *p,
+                     struct headers *own)
 {
-    struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
-    headers_init(out, r->arena, r->headers.n + 8);
+    const struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
+
+    headers_init(own, r->arena, 5);
     r->upstream_host = host_for(r, node);
-    headers_add_id(out, H_HOST, r->upstream_host);
+    headers_add_id(own, H_HOST, r->upstream_host);
     if (wants_websocket(r, &p->upload)) {
         p->x.asked_upgrade = true;
-        headers_add_id(out, H_UPGRADE, headers_get(&r->headers, H_UPGRADE));
-        headers_add_id(out, H_CONNECTION, STR("Upgrade"));
+        headers_add_id(own, H_UPGRADE, headers_get(&r->headers, H_UPGRADE));
+        headers_add_id(own, H_CONNECTION, STR("Upgrade"));
     }
-    headers_add_id(out, H_X_REAL_IP, r->remote_addr);
-    headers_add_id(out, H_X_FORWARDED_FOR,
-                   had.n
-                       ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr))
-                       : r->remote_addr);
-    for (unsigned i = 0; i < r->headers.n; i++) {
-        if (!is_dropped(r, &r->headers.v[i])) {
-            headers_push(out, &r->headers.v[i]);
-        }
-    }
+    headers_add_id(own, H_X_REAL_IP, r->remote_addr);
+    headers_add_id(own, H_X_FORWARDED_FOR,
+                   had.n ? arena_join(r->arena, had, STR(", "), r->remote_addr) : r->remote_addr);
 }
 
 /* ---- one try ---- */
@@ -211,13 +196,19 @@ static int send_request(struct attempt *a, const struct upstream_node *node)
     struct req *r = a->r;
     struct exchange *x = &a->p->x;
     const struct upload *u = &a->p->upload;
-    struct headers out;
-    fill_headers(r, node, a->p, &out);
-    struct str method = r->up.method.p ? r->up.method : r->method;
+    struct headers own;
+    fill_own(r, node, a->p, &own);
     r->upstream_uri = r->up.uri.p ? r->up.uri : r->target;
-    x->method = http_method_of(method);
-    return client_await_request(x, method, r->upstream_uri, &out, u->length, u->first, u->complete,
-                                deadline_in(a->timeout.send_ms));
+    x->method = r->up.method.p ? http_method_of(r->up.method) : r->method_id;
+    const struct client_request q = {.method = r->up.method.p ? r->up.method : r->method,
+                                     .target = r->upstream_uri,
+                                     .own = &own,
+                                     .passed = &r->headers,
+                                     .drop = NOT_PASSED,
+                                     .body_length = u->length,
+                                     .body = u->first,
+                                     .last = u->complete};
+    return client_await_request(x, &q, deadline_in(a->timeout.send_ms));
 }
 
 static int read_head(struct attempt *a)
@@ -292,20 +283,6 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
     }
     upconn_close(p->c);
     p->c = NULL;
-    return o;
-}
-
-/* A client that goes away meanwhile ends it. */
-static enum outcome try_once(struct attempt *a, const struct balancer_target *t, bool fresh)
-{
-    bool watch = a->p->upload.complete;
-    if (watch) {
-        server_watch_client(a->r, true);
-    }
-    enum outcome o = await_try(a, t, fresh);
-    if (watch) {
-        server_watch_client(a->r, false);
-    }
     return o;
 }
 
@@ -404,10 +381,10 @@ static enum verdict await_tries(struct attempt *a)
         if (run_before_proxy(r) == DONE) {
             return DONE;
         }
-        o = try_once(a, &t, false);
+        o = await_try(a, &t, false);
         if (o == FAILED_STALE && may_retry(a, FAILED_AFTER_SEND)) {
             r->n_tries--; /* the pool's fault, not the node's */
-            o = try_once(a, &t, true);
+            o = await_try(a, &t, true);
         }
         if (o == GOT_HEAD) {
             return NEXT;
@@ -420,6 +397,13 @@ static enum verdict await_tries(struct attempt *a)
         }
     }
     return all_failed(a, o, false);
+}
+
+void proxied_watch(struct req *r, const struct proxied *p, bool on)
+{
+    if (p->upload.complete) { /* else the pump reads from the client */
+        server_watch_client(r, on);
+    }
 }
 
 enum verdict request_await_proxy(struct req *r, struct proxied *p)
@@ -443,10 +427,12 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
     }
     struct attempt a = {.r = r, .p = p, .timeout = timeouts_of(r), .limits = pool_limits_of(r)};
     p->read_ms = a.timeout.read_ms;
+    proxied_watch(r, p, true);
     enum balancer_result rc = balancer_await_start(&p->walk, r->upstream, hash_key(r),
                                                    deadline_in(r->settings->resolver_timeout_ms));
     enum verdict v = rc == BALANCER_OK ? await_tries(&a) : balancer_failed(r, rc);
     if (v == DONE) {
+        proxied_watch(r, p, false);
         balancer_end(&p->walk);
     }
     return v;

@@ -124,7 +124,7 @@ void gateway_handle(struct req *r)
 {
     struct core *core = core_of(r);
     struct core_snapshot *snapshot = core_hold_snapshot(core, r);
-    struct proxied p = {0};
+    struct proxied p;
 
     if (await_verdict(r) == DONE || request_await_proxy(r, &p) == DONE) {
         request_await_reply(r);

@@ -12,8 +12,7 @@
 static void filter_headers(struct req *r)
 {
     struct headers *h = &r->resp.headers;
-    headers_del_id(h, H_SERVER);
-    headers_add_id(h, H_SERVER,
+    headers_set_id(h, H_SERVER,
                    r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
     chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
@@ -60,6 +59,19 @@ void request_await_reply(struct req *r)
     req_await_send_reply(r);
 }
 
+/* The fields that are for the client, behind those it is told already. */
+static void take_fields(struct headers *to, const struct headers *from)
+{
+    const uint64_t drop = H1_HOP_BY_HOP | H1_BIT(H_CONTENT_LENGTH);
+
+    for (const struct header *f = from->v, *end = f + from->n; f < end; f++) {
+        if (!(drop >> f->id & 1) &&
+            (from->options_only || f->id == H_TRAILER || !h1_is_hop_by_hop(from, f))) {
+            headers_push(to, f);
+        }
+    }
+}
+
 /* Status and fields of the upstream's answer, less what concerned its connection only. */
 static void take_head(struct req *r, const struct h1_head *head, const struct h1_body *body)
 {
@@ -68,18 +80,10 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
     r->resp.source = FROM_UPSTREAM;
     r->resp.length = body->framing == H1_LENGTH ? (int64_t)head->content_length : -1;
     bool no_body = r->resp.no_body || head->status == 204 || head->status == 304;
-    for (unsigned i = 0; i < head->headers.n; i++) {
-        const struct header *h = &head->headers.v[i];
-        if (h->id == H_CONTENT_LENGTH) {
-            uint64_t n;
-            if (no_body && str_to_u64(h->value, &n)) {
-                /* HEAD and 304 tell the length of what they leave out */
-                r->resp.length = (int64_t)n;
-            }
-        } else if (h->id == H_TRAILER || !h1_is_hop_by_hop(&head->headers, h)) {
-            headers_push(&r->resp.headers, h);
-        }
+    if (no_body && headers_may_have(&head->headers, H_CONTENT_LENGTH)) {
+        r->resp.length = (int64_t)head->content_length; /* of what HEAD and 304 leave out */
     }
+    take_fields(&r->resp.headers, &head->headers);
     if (head->status >= 500 || r->settings->show_upstream_status) {
         struct str all = STR("");
         for (unsigned i = 0; i < r->n_tries; i++) {
@@ -105,9 +109,8 @@ static void add_charset(struct req *r)
         return;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (str_ieq(h->value, types[i])) {
-            h->value = arena_cat(r->arena, arena_cat(r->arena, h->value, STR("; charset=")),
-                                 r->settings->charset);
+        if (h->value.n == types[i].n && str_ieq(h->value, types[i])) {
+            h->value = arena_join(r->arena, h->value, STR("; charset="), r->settings->charset);
             return;
         }
     }
@@ -225,6 +228,7 @@ void request_await_response(struct req *r, struct proxied *p)
         client_own_runs(&p->x);
     }
     if (r->resp.status == 101) {
+        proxied_watch(r, p, false);
         filter_headers(r);
         request_await_tunnel(r, p);
     } else {
@@ -236,19 +240,12 @@ void request_await_response(struct req *r, struct proxied *p)
             /* of the body that a 304 leaves out, and a plugin has made another status of it */
             r->resp.length = -1;
         }
-        /* An upstream that says nothing for long must not be kept for a client that has gone. */
-        const bool watch = p->pump == NULL;
-        if (watch) {
-            server_watch_client(r, true);
-        }
         if (r->resp.buffer_body && !r->resp.no_body && p->x.body.framing != H1_NO_BODY) {
             send_whole(r, p);
         } else {
             stream(r, p);
         }
-        if (watch) {
-            server_watch_client(r, false);
-        }
+        proxied_watch(r, p, false);
     }
     struct try *t = &r->tries[r->n_tries - 1];
     t->response_us = now_us() - t->start_us;

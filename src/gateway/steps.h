@@ -39,6 +39,9 @@ struct proxied {
     struct upload upload;
 };
 enum verdict request_await_proxy(struct req *r, struct proxied *p);
+/* A client that goes away ends the request, from the first try until the answer is out: nobody
+ * waits for an upstream that says nothing, for a client that has gone. */
+void proxied_watch(struct req *r, const struct proxied *p, bool on);
 /* Give the connection back, or close it */
 void proxied_end(struct req *r, struct proxied *p);
 

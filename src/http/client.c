@@ -9,7 +9,12 @@
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits,
                  enum http_method method)
 {
-    *x = (struct exchange){.io = io, .arena = a, .limits = limits, .method = method};
+    memset(x, 0, offsetof(struct exchange, parser));
+    x->io = io;
+    x->arena = a;
+    x->limits = limits;
+    x->method = method;
+    h1_body_begin(&x->body);
 }
 
 static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadline)
@@ -24,25 +29,38 @@ static int await_iov(struct exchange *x, struct iovec *iov, int n, int64_t deadl
     return rc;
 }
 
-int client_await_request(struct exchange *x, struct str method, struct str target,
-                         struct headers *headers, int64_t body_length, struct str body, bool last,
-                         int64_t deadline)
+/* The head in the arena; 0 bytes when it may not be sent. */
+static struct iovec write_head(struct exchange *x, const struct client_request *q)
 {
-    if (body_length >= 0) {
-        headers_add_id(headers, H_CONTENT_LENGTH, arena_u64(x->arena, (uint64_t)body_length));
-    } else if (body_length == -1) {
-        headers_add_id(headers, H_TRANSFER_ENCODING, STR("chunked"));
-        x->chunked_request = true;
+    const struct str length =
+        q->body_length >= 0 ? arena_u64(x->arena, (uint64_t)q->body_length) : STR("chunked");
+    const size_t room = H1_LINE_ROOM + q->method.n + q->target.n + h1_fields_room(q->own) +
+                        (q->passed ? h1_fields_room(q->passed) : 0) +
+                        h1_field_room(STR("Transfer-Encoding"), length) + H1_END_ROOM;
+    struct h1_out o = h1_out_request(arena_bytes(x->arena, room), q->method, q->target);
+
+    h1_put_fields(&o, q->own, 0);
+    if (q->passed) {
+        h1_put_fields(&o, q->passed, q->drop);
     }
-    char *head = arena_bytes(x->arena, h1_request_head_size(method, target, headers));
-    size_t n = h1_write_request_head(head, method, target, headers);
-    if (n == 0) {
+    if (q->body_length >= -1) {
+        h1_put_field(&o, q->body_length >= 0 ? H_CONTENT_LENGTH : H_TRANSFER_ENCODING, length);
+    }
+    return (struct iovec){o.start, h1_put_end(&o)};
+}
+
+int client_await_request(struct exchange *x, const struct client_request *q, int64_t deadline)
+{
+    struct iovec iov[4] = {write_head(x, q)};
+    char size_line[18];
+
+    if (iov[0].iov_len == 0) {
         return -EINVAL;
     }
-    struct iovec iov[4] = {{head, n}};
-    char size_line[18];
-    x->request_done = last;
-    return await_iov(x, iov, 1 + h1_body_iov(x->chunked_request, iov + 1, size_line, body, last),
+    x->chunked_request = q->body_length == -1;
+    x->request_done = q->last;
+    return await_iov(x, iov,
+                     1 + h1_body_iov(x->chunked_request, iov + 1, size_line, q->body, q->last),
                      deadline);
 }
 

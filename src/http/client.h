@@ -17,8 +17,6 @@ struct exchange {
     struct io *io;
     struct arena *arena;
     const struct h1_limits *limits;
-    struct h1_parser parser; /* the answer: parser.head */
-    struct h1_body body;
     enum http_method method;
     bool asked_upgrade;
     bool chunked_request; /* the request body goes out in chunks */
@@ -31,20 +29,28 @@ struct exchange {
     bool own_runs;           /* the body is read to room, else it is lent */
     bool kept;               /* body.ahead is not lent */
     char *room;              /* LEND_BYTES in the arena, when it was needed */
+    struct h1_parser parser; /* the answer: parser.head */
+    struct h1_body body;
     /* what is behind the last chunk of a read is mostly an end of chunk or of body */
     char rest[SMALL_REST];
 };
 
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits,
                  enum http_method method);
-/*
- * Send the head, with a first run of body. headers are final but for framing: body_length >= 0 adds
- * Content-Length (a zero only for methods that usually have a body), -1 sends chunks, -2 says
- * nothing (no body).
- */
-int client_await_request(struct exchange *x, struct str method, struct str target,
-                         struct headers *headers, int64_t body_length, struct str body, bool last,
-                         int64_t deadline);
+/* A request to send. Its fields are final but for framing. */
+struct client_request {
+    struct str method, target;
+    const struct headers *own; /* first these */
+    const struct headers
+        *passed; /* then these, less those whose bit (1 << id) is in drop; or NULL */
+    uint64_t drop;
+    /* >= 0 adds Content-Length (a zero only for methods that usually have a body), -1 sends chunks,
+     * -2 says nothing (no body). */
+    int64_t body_length;
+    struct str body; /* a first run of it */
+    bool last;       /* which is all */
+};
+int client_await_request(struct exchange *x, const struct client_request *q, int64_t deadline);
 /* More of the request body. */
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline);
 /*

@@ -26,6 +26,14 @@ enum h1_body_result {
     BODY_ERROR
 };
 
+/* Before the head is read: nothing is ahead, nothing is wrong. */
+static inline void h1_body_begin(struct h1_body *b)
+{
+    b->framing = H1_NO_BODY;
+    b->ahead = STR("");
+    b->ended = false;
+    b->error = H1_OK;
+}
 /* ahead: what followed the head. */
 void h1_body_init(struct h1_body *b, const struct h1_head *head, struct str ahead, struct arena *a,
                   const struct h1_limits *limits);

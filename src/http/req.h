@@ -92,17 +92,17 @@ struct req {
     /* request headers; what is here when the upstream head is written goes out */
     struct headers headers;
     struct headers req_trailers;
-    struct str scheme; /* http, https */
-    struct addr peer;  /* the socket's other end */
-    struct ip client;  /* after real-ip */
+    struct str scheme;       /* http, https */
+    const struct addr *peer; /* the socket's other end; the connection's */
+    struct ip client;        /* after real-ip */
     bool client_unix;
     char remote_addr_text[46];
     struct str remote_addr; /* points at the text */
     uint16_t remote_port;
     uint16_t server_port;
-    struct addr local;
-    uint64_t bytes_in;      /* request head and body as they came over the wire */
-    int64_t content_length; /* -1: chunked or none said */
+    const struct addr *local; /* this end; find_local() makes it exact */
+    uint64_t bytes_in;        /* request head and body as they came over the wire */
+    int64_t content_length;   /* -1: chunked or none said */
     bool has_body, keepalive, upgrade, expect_continue;
     uint64_t max_body; /* 0: none; client_max_body_size */
     /* the whole body once req_await_body() has returned 0; STR_NONE before */

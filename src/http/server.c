@@ -45,13 +45,13 @@ struct conn {
 struct h1_req {
     struct req r; /* first: struct req * is struct h1_req * for the transport */
     struct conn *c;
-    struct h1_parser parser;
-    struct h1_body body;
     char *room;        /* where a chunked body is read to */
     bool continue_due; /* the client waits for 100 Continue */
     bool chunked_out, close, tunnel;
     int64_t waited_ms; /* for the minimum rate: time spent waiting, bytes got, in this window */
     uint64_t window_bytes;
+    struct h1_parser parser;
+    struct h1_body body;
 };
 
 static void conn_serve(void *arg);
@@ -341,10 +341,9 @@ static void fill_request(struct h1_req *q)
     r->major = 1;
     r->minor = h->minor;
     r->target = h->path_query;
-    ptrdiff_t mark = str_index(h->path_query, '?');
-    r->raw_path = mark < 0 ? h->path_query : str_head(h->path_query, (size_t)mark);
-    r->args = mark < 0 ? STR("") : str_skip(h->path_query, (size_t)mark + 1);
-    r->has_args = mark >= 0;
+    r->raw_path = str_head(h->path_query, h->path_n);
+    r->args = str_skip(h->path_query, h->path_n + 1);
+    r->has_args = h->path_n < h->path_query.n;
     r->uri = r->match_uri = r->raw_path;
     r->headers = h->headers;
     r->host_header = h->authority;
@@ -589,7 +588,7 @@ static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], str
 static int await_trailers(struct h1_req *q)
 {
     struct req *r = &q->r;
-    size_t size = h1_response_head_size(STR(""), &r->resp.trailers) + 8, n = 0;
+    size_t size = h1_fields_room(&r->resp.trailers) + 8, n = 0;
     char *text = arena_bytes(r->arena, size);
     memcpy(text, "0\r\n", 3);
     n = 3;
@@ -642,7 +641,7 @@ static int h1_await_head(struct req *r, struct str body, bool last)
     if (!q->tunnel) {
         add_framing(q);
     }
-    char *head = arena_bytes(r->arena, h1_response_head_size(reason, h));
+    char *head = arena_bytes(r->arena, h1_response_head_room(reason, h));
     size_t n = h1_write_response_head(head, 1, r->resp.status, reason, h);
     if (n == 0) {
         LOG_RATE(
@@ -669,7 +668,7 @@ static int h1_await_interim(struct req *r, int status, const struct headers *h)
         q->continue_due = false;
     }
     struct str reason = http_reason(status);
-    char *head = arena_bytes(r->arena, h1_response_head_size(reason, h));
+    char *head = arena_bytes(r->arena, h1_response_head_room(reason, h));
     struct iovec iov = {head, h1_write_response_head(head, 1, status, reason, h)};
     return iov.iov_len ? send_iov(q, &iov, 1) : -EPROTO;
 }
@@ -688,9 +687,9 @@ static void h1_abort(struct req *r)
 
 static void h1_find_local(struct req *r)
 {
-    r->local.len = sizeof(r->local.room);
-    if (getsockname(of(r)->c->io.fd, &r->local.sa, &r->local.len) != 0) {
-        r->local = of(r)->c->local;
+    struct addr a = {.len = sizeof(a.room)};
+    if (getsockname(of(r)->c->io.fd, &a.sa, &a.len) == 0) {
+        of(r)->c->local = a;
     }
 }
 
@@ -728,8 +727,10 @@ void server_watch_client(struct req *r, bool on)
 static struct h1_req *req_new(struct conn *c)
 {
     struct arena *a = fiber_arena();
-    struct h1_req *q = ARENA_NEW(a, struct h1_req);
+    struct h1_req *q = arena_alloc_raw(a, sizeof(*q));
     struct req *r = &q->r;
+    memset(q, 0, offsetof(struct h1_req, parser));
+    h1_body_begin(&q->body);
     q->c = c;
     r->arena = a;
     r->transport = &h1_transport;
@@ -738,8 +739,8 @@ static struct h1_req *req_new(struct conn *c)
     r->settings = c->server->settings;
     r->fiber = c->fiber;
     r->scheme = STR("http");
-    r->peer = c->peer;
-    r->local = c->local;
+    r->peer = &c->peer;
+    r->local = &c->local;
     r->client = c->peer_ip;
     r->client_unix = c->peer.sa.sa_family == AF_UNIX;
     r->remote_addr = str_of(c->peer_text, c->peer_text_n);

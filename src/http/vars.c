@@ -34,7 +34,7 @@ static struct value over_tries(struct req *r, struct str (*one)(struct req *r, c
     struct str all = STR_NONE;
     for (unsigned i = 0; i < r->n_tries; i++) {
         struct str s = one(r, &r->tries[i]);
-        all = i ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(s)) : s;
+        all = i ? arena_join(r->arena, all, STR(", "), s) : s;
     }
     return text(all);
 }
@@ -109,7 +109,7 @@ static struct value get_server_addr(struct req *r)
     if (r->transport && r->transport->find_local) {
         r->transport->find_local(r);
     }
-    size_t n = addr_text(&r->local, ip);
+    size_t n = addr_text(r->local, ip);
     return text(arena_str(r->arena, str_of(ip, n)));
 }
 
@@ -151,8 +151,7 @@ static struct value get_balancer_port(struct req *r)
 static struct value get_forwarded_for(struct req *r)
 {
     struct str had = headers_get(&r->headers, H_X_FORWARDED_FOR);
-    return text(had.p ? arena_printf(r->arena, "%.*s, %.*s", STR_ARG(had), STR_ARG(r->remote_addr))
-                      : r->remote_addr);
+    return text(had.p ? arena_join(r->arena, had, STR(", "), r->remote_addr) : r->remote_addr);
 }
 
 static struct value get_content_length(struct req *r)
@@ -165,7 +164,7 @@ static struct value get_content_length(struct req *r)
 static struct value get_realip_remote_addr(struct req *r)
 {
     char ip[46];
-    size_t n = addr_text(&r->peer, ip);
+    size_t n = addr_text(r->peer, ip);
     return text(arena_str(r->arena, str_of(ip, n)));
 }
 
@@ -201,7 +200,7 @@ static struct value get_upstream_total(struct req *r)
     X(remote_port, text(arena_printf(r->arena, "%u", r->remote_port)))                             \
     X(remote_user, get_remote_user(r))                                                             \
     X(realip_remote_addr, get_realip_remote_addr(r))                                               \
-    X(realip_remote_port, text(arena_printf(r->arena, "%u", addr_port(&r->peer))))                 \
+    X(realip_remote_port, text(arena_printf(r->arena, "%u", addr_port(r->peer))))                  \
     X(scheme, text(r->scheme))                                                                     \
     X(https, text(str_eq(r->scheme, STR("https")) ? STR("on") : STR("")))                          \
     X(server_addr, get_server_addr(r))                                                             \

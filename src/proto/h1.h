@@ -88,6 +88,7 @@ struct h1_head {
     struct str path_query; /* the part of the target from the path on: "/a?b"; "*" for OPTIONS *;
                               for CONNECT the authority. An absolute-form without path gives "/", or
                               "*" when the method is OPTIONS */
+    size_t path_n;         /* the bytes of path_query before its first '?' */
     bool host_repeated_in_target; /* absolute-form: authority replaces Host */
     bool path_is_made;            /* path_query is a literal or in the arena, not in the buffer */
     /* response */
@@ -163,18 +164,44 @@ size_t h1_chunk_head(char out[18], uint64_t n);
 
 /* ---- the way out: one canonical spelling ---- */
 /*
- * Bytes needed for / written by a head: `METHOD target HTTP/1.1` or `HTTP/1.1 status reason`, the
- * fields as given (their id and framing are the caller's business), blank line. A name or value
- * that may not stand there makes it fail with 0. out must have room for h1_head_size().
+ * A head being written: a first line, fields (their framing is the caller's business), the blank
+ * line. Whatever a text's origin, it is checked here: one that may not stand where it is put makes
+ * the whole head fail. The caller has seen to the room: H1_LINE_ROOM for each first line and what
+ * its texts have, h1_field_room() for each field, H1_END_ROOM once.
  */
-size_t h1_request_head_size(struct str method, struct str target, const struct headers *h);
-size_t h1_write_request_head(char *out, struct str method, struct str target,
-                             const struct headers *h);
-size_t h1_response_head_size(struct str reason, const struct headers *h);
+struct h1_out {
+    char *start, *p;
+    bool bad;
+};
+enum { H1_LINE_ROOM = sizeof("HTTP/1.1 200 \r\n") - 1, H1_END_ROOM = 2 + 16 };
+static inline size_t h1_field_room(struct str name, struct str value)
+{
+    return name.n + value.n + sizeof(": \r\n") - 1;
+}
+/* What all of them need. */
+size_t h1_fields_room(const struct headers *h);
+/* Begin in out with `METHOD target HTTP/1.1` / `HTTP/1.minor status reason`. */
+struct h1_out h1_out_request(char *out, struct str method, struct str target);
+struct h1_out h1_out_response(char *out, unsigned minor, int status, struct str reason);
+/* One field of a known name, in its usual spelling. */
+void h1_put_field(struct h1_out *o, enum header_id id, struct str value);
+/* All fields but those whose bit (1 << id) is in drop and those that are `listed`. */
+void h1_put_fields(struct h1_out *o, const struct headers *h, uint64_t drop);
+/* The blank line: the bytes of the head, 0 when something may not stand in it. */
+size_t h1_put_end(struct h1_out *o);
+
+/* A whole head of these: the room it needs, and the bytes of it, or 0. */
+size_t h1_response_head_room(struct str reason, const struct headers *h);
 size_t h1_write_response_head(char *out, unsigned minor, int status, struct str reason,
                               const struct headers *h);
 /* The standard reason phrase, "" when unknown. */
 struct str http_reason(int status);
-/* Is this a hop-by-hop field (RFC 9110 7.6.1), or listed in Connection? Framing fields and Host are
- * never so by a client's listing. */
+/* The bits (1 << id) of the hop-by-hop fields (RFC 9110 7.6.1), framing by chunks included. */
+#define H1_BIT(id) ((uint64_t)1 << (id))
+#define H1_HOP_BY_HOP                                                                              \
+    (H1_BIT(H_CONNECTION) | H1_BIT(H_HTTP2_SETTINGS) | H1_BIT(H_KEEP_ALIVE) |                      \
+     H1_BIT(H_PROXY_AUTHENTICATE) | H1_BIT(H_PROXY_AUTHORIZATION) | H1_BIT(H_PROXY_CONNECTION) |   \
+     H1_BIT(H_TE) | H1_BIT(H_TRANSFER_ENCODING) | H1_BIT(H_UPGRADE))
+/* Is this one of them, or listed in Connection? Framing fields and Host are never so by a client's
+ * listing. */
 bool h1_is_hop_by_hop(const struct headers *h, const struct header *f);

@@ -107,7 +107,7 @@ static bool is_framing_with_underscore(struct str name)
     return false;
 }
 
-enum h1_error h1_read_field(struct h1_head *head, bool is_response)
+enum h1_error h1_read_field(struct h1_head *head, bool is_response, bool is_first)
 {
     const struct header *f = &head->headers.v[head->headers.n - 1];
 
@@ -115,14 +115,11 @@ enum h1_error h1_read_field(struct h1_head *head, bool is_response)
     case H_OTHER:
         return is_framing_with_underscore(f->name) ? H1_BAD_FIELD_NAME : H1_OK;
     case H_CONTENT_LENGTH:
-        return read_content_length(head, f->value,
-                                   headers_find(&head->headers, H_CONTENT_LENGTH) == f);
+        return read_content_length(head, f->value, is_first);
     case H_TRANSFER_ENCODING:
-        return read_transfer_encoding(head, f->value,
-                                      headers_find(&head->headers, H_TRANSFER_ENCODING) == f);
+        return read_transfer_encoding(head, f->value, is_first);
     case H_HOST:
-        return is_response ? H1_OK
-                           : read_host(head, f->value, headers_find(&head->headers, H_HOST) == f);
+        return is_response ? H1_OK : read_host(head, f->value, is_first);
     case H_EXPECT:
         return is_response ? H1_OK : read_expect(head, f->value);
     default:
@@ -191,6 +188,10 @@ static enum h1_error read_connection(struct h1_head *head, unsigned max_options,
         if (head->headers.v[i].id != H_CONNECTION) {
             continue;
         }
+        if (str_ieq(rest, STR("keep-alive"))) { /* nearly always */
+            keep_alive = true;
+            continue;
+        }
         while (str_split(&rest, ',', &part)) {
             const struct str option = str_trim(part);
 
@@ -234,21 +235,9 @@ enum h1_error h1_read_end(struct h1_head *head, bool is_response, unsigned max_o
 
 bool h1_is_hop_by_hop(const struct headers *h, const struct header *f)
 {
-    switch ((int)f->id) {
-    case H_CONNECTION:
-    case H_HTTP2_SETTINGS:
-    case H_KEEP_ALIVE:
-    case H_PROXY_AUTHENTICATE:
-    case H_PROXY_AUTHORIZATION:
-    case H_PROXY_CONNECTION:
-    case H_TE:
-    case H_TRANSFER_ENCODING:
-    case H_UPGRADE:
+    if (H1_HOP_BY_HOP >> f->id & 1) {
         return true;
-    case H_CONTENT_LENGTH:
-    case H_HOST:
-        return false;
-    default:
-        return !h->options_only && headers_has_token(h, H_CONNECTION, f->name);
     }
+    return !h->options_only && f->id != H_CONTENT_LENGTH && f->id != H_HOST &&
+           headers_has_token(h, H_CONNECTION, f->name);
 }

@@ -258,48 +258,7 @@ static int on_end(struct h1_parser *p)
     return GO_ON;
 }
 
-/*
- * A field line that is here to its end and has nothing wrong with it, which is nearly all of them:
- * the work of S_NAME to S_VALUE_LF in one go. Anything else is left to these states, which find out
- * what it is.
- */
-static int on_whole_lines(struct h1_parser *p, const char *b, size_t end)
-{
-    struct headers *h = &p->head.headers;
-
-    for (bool is_first = true;; is_first = false) {
-        const size_t name = p->scanned, name_n = h1_scan_token(b + name, end - name);
-        size_t from = name + name_n + 1;
-
-        if (name_n == 0 && !is_first) {
-            return GO_ON; /* to on_field(): the end, or what may not begin a line */
-        }
-        if (name_n == 0 || from >= end || b[from - 1] != ':' || h->n == p->limits->fields) {
-            return go(p, S_NAME);
-        }
-        from += b[from] == ' ';
-        while (from < end && (b[from] == ' ' || b[from] == '\t')) {
-            from++;
-        }
-        size_t to = from + h1_scan_value(b + from, end - from);
-
-        if (to + 1 >= end || b[to] != '\r' || b[to + 1] != '\n') {
-            return go(p, S_NAME);
-        }
-        p->scanned = p->pos = p->line = to + 2;
-        while (to > from && (b[to - 1] == ' ' || b[to - 1] == '\t')) {
-            to--;
-        }
-        headers_add(h, str_of(b + name, name_n), str_of(b + from, to - from));
-        const enum h1_error e = h1_read_field(&p->head, p->is_response);
-
-        if (e != H1_OK) {
-            return fail(p, e);
-        }
-    }
-}
-
-static int on_field(struct h1_parser *p, const char *b, size_t end)
+static int on_field(struct h1_parser *p, const char *b)
 {
     const char c = b[p->scanned];
 
@@ -312,7 +271,7 @@ static int on_field(struct h1_parser *p, const char *b, size_t end)
     if (c == ' ' || c == '\t') {
         return fail(p, H1_OBS_FOLD);
     }
-    return on_whole_lines(p, b, end);
+    return go(p, S_NAME);
 }
 
 static int on_name(struct h1_parser *p, const char *b, size_t end)
@@ -359,7 +318,10 @@ static int on_value_lf(struct h1_parser *p, const char *b)
     if (on_lf(p, b, S_FIELD) < 0) {
         return -1;
     }
-    const enum h1_error e = h1_read_field(&p->head, p->is_response);
+    const struct headers *h = &p->head.headers;
+    const struct header *f = &h->v[h->n - 1];
+    const bool is_first = f->id == H_OTHER || headers_find(h, f->id) == f;
+    const enum h1_error e = h1_read_field(&p->head, p->is_response, is_first);
 
     return e == H1_OK ? GO_ON : fail(p, e);
 }
@@ -409,7 +371,7 @@ static int advance(struct h1_parser *p, const char *b, size_t end)
     case S_LINE_LF:
         return on_lf(p, b, S_FIELD);
     case S_FIELD:
-        return on_field(p, b, end);
+        return on_field(p, b);
     case S_NAME:
         return on_name(p, b, end);
     case S_BLANKS:
@@ -446,8 +408,23 @@ static bool in_request_line(const struct h1_parser *p)
     return !p->is_response && (p->state < S_STATUS || p->state == S_LINE_LF);
 }
 
+/* The states have not seen any of it yet: perhaps they need not. */
+static bool parse_whole(struct h1_parser *p, struct str bytes)
+{
+    if (h1_parse_whole(p, bytes)) {
+        p->scanned = p->pos = p->head.bytes;
+        p->state = S_DONE;
+        return true;
+    }
+    h1_parse_init(p, p->head.headers.arena, p->limits, p->is_response);
+    return false;
+}
+
 int h1_parse(struct h1_parser *p, struct str bytes)
 {
+    if (p->base == NULL && parse_whole(p, bytes)) {
+        return 1;
+    }
     if (bytes.p != p->base) {
         rebase(p, bytes.p);
         p->base = bytes.p;

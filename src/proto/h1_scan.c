@@ -2,15 +2,11 @@
 /*
  * h1_scan: the byte classes of HTTP/1 and the loops over them.
  *
- * The vector loops are written with the compiler's vector extension, which gives SSE2 on x86-64 and
- * NEON on aarch64 from the same lines; only finding the first set byte of a mask is said per
- * machine.
+ * The loops are written once, over the vectors of h1_vec.h.
  */
 #include "proto/h1_scan.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "proto/h1_vec.h"
 
 #define TOK H1_TOKEN
 #define TGT (H1_TARGET | H1_TARGET_HIGH | H1_VALUE)
@@ -66,78 +62,16 @@ size_t h1_scan_scalar(const char *p, size_t n, uint8_t class_)
     return i;
 }
 
-enum { LANES = 16 };
-typedef uint8_t v16 __attribute__((vector_size(LANES)));
-typedef uint64_t v2 __attribute__((vector_size(LANES)));
-
-static inline v16 load(const char *p)
-{
-    v16 x;
-
-    memcpy(&x, p, sizeof(x));
-    return x;
-}
-
-/* lo <= x <= hi in each byte. */
-static inline v16 in_range(v16 x, uint8_t lo, uint8_t hi)
-{
-    return (v16)((x - lo) <= (uint8_t)(hi - lo));
-}
-
-/* Index of the first byte that is set (all its bits are), LANES when none is. */
-static inline unsigned first_set(v16 mask)
-{
-#ifdef __SSE2__
-    const unsigned bits = (unsigned)_mm_movemask_epi8((__m128i)mask);
-
-    return bits ? (unsigned)__builtin_ctz(bits) : LANES;
-#else
-    for (unsigned i = 0; i < 2; i++) {
-        const uint64_t half = ((v2)mask)[i];
-
-        if (half != 0) {
-            return 8 * i + (unsigned)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-                                          ? __builtin_ctzll(half)
-                                          : __builtin_clzll(half)) /
-                               8;
-        }
-    }
-    return LANES;
-#endif
-}
-
-/* Set where a byte does not belong to the class. */
-static inline v16 not_target(v16 x)
-{
-    return ~in_range(x, 0x21, 0x7e) | (v16)(x == '#');
-}
-
-static inline v16 not_target_high(v16 x)
-{
-    return (v16)(x <= 0x20) | (v16)(x == 0x7f) | (v16)(x == '#');
-}
-
-static inline v16 not_value(v16 x)
-{
-    return ((v16)(x < 0x20) & (v16)(x != '\t')) | (v16)(x == 0x7f);
-}
-
-/* Most bytes of tokens are letters, digits and hyphens; the others are looked up one at a time. */
-static inline v16 not_common_token(v16 x)
-{
-    return ~(in_range(x | 0x20, 'a', 'z') | in_range(x, '0', '9') | (v16)(x == '-'));
-}
-
 #define SCAN(name, class_)                                                                         \
     size_t h1_scan_##name##_vector(const char *p, size_t n)                                        \
     {                                                                                              \
         size_t i = 0;                                                                              \
                                                                                                    \
         for (; i + LANES <= n; i += LANES) {                                                       \
-            const unsigned k = first_set(not_##name(load(p + i)));                                 \
+            const uint64_t bits = v16_bits(v16_not_##name(v16_load(p + i)));                       \
                                                                                                    \
-            if (k < LANES) {                                                                       \
-                return i + k;                                                                      \
+            if (bits != 0) {                                                                       \
+                return i + v16_first(bits);                                                        \
             }                                                                                      \
         }                                                                                          \
         return i + h1_scan_scalar(p + i, n - i, class_);                                           \
@@ -151,7 +85,8 @@ size_t h1_scan_token_vector(const char *p, size_t n)
     size_t i = 0;
 
     while (i + LANES <= n) {
-        const unsigned k = first_set(not_common_token(load(p + i)));
+        const uint64_t bits = v16_bits(v16_not_common_token(v16_load(p + i)));
+        const unsigned k = bits != 0 ? v16_first(bits) : LANES;
 
         i += k;
         if (k < LANES && !h1_is(p[i], H1_TOKEN)) {
@@ -160,23 +95,4 @@ size_t h1_scan_token_vector(const char *p, size_t n)
         i += k < LANES;
     }
     return i + h1_scan_scalar(p + i, n - i, H1_TOKEN);
-}
-
-size_t h1_count_controls(const char *p, size_t n)
-{
-    size_t i = 0, count = 0;
-
-#ifdef __SSE2__
-    for (; i + LANES <= n; i += LANES) {
-        /* Nearly always none or the two of a line end. */
-        for (unsigned bits = (unsigned)_mm_movemask_epi8((__m128i)not_value(load(p + i))); bits;
-             bits &= bits - 1) {
-            count++;
-        }
-    }
-#endif
-    for (; i < n; i++) {
-        count += !h1_is(p[i], H1_VALUE);
-    }
-    return count;
 }

@@ -27,8 +27,6 @@ static inline bool h1_is(char c, uint8_t classes)
 }
 
 size_t h1_scan_scalar(const char *p, size_t n, uint8_t class_);
-/* How many bytes may not stand in a field value: controls but HTAB. */
-size_t h1_count_controls(const char *p, size_t n);
 size_t h1_scan_token_vector(const char *p, size_t n);
 size_t h1_scan_target_vector(const char *p, size_t n);
 size_t h1_scan_target_high_vector(const char *p, size_t n);

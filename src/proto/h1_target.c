@@ -20,14 +20,16 @@ static bool escape_is_valid(struct str s, size_t i)
 
 /* Every escape of the path is well-formed; the query is free text that only the upstream
  * understands. */
-static bool path_is_valid(struct str path_query)
+static bool path_is_valid(struct h1_head *head)
 {
+    const struct str path_query = head->path_query;
     const char *query = memchr(path_query.p, '?', path_query.n);
     const struct str path =
         str_head(path_query, query ? (size_t)(query - path_query.p) : path_query.n);
     struct str rest = path;
     const char *percent;
 
+    head->path_n = path.n;
     while (rest.n > 0 && (percent = memchr(rest.p, '%', rest.n)) != NULL) {
         const size_t i = (size_t)(percent - path.p);
 
@@ -120,6 +122,7 @@ static enum h1_error read_authority_form(struct h1_head *head)
     }
     head->authority = head->target;
     head->path_query = head->target;
+    head->path_n = head->target.n;
     return H1_OK;
 }
 
@@ -145,7 +148,7 @@ static enum h1_error read_hier_part(struct h1_head *head, struct str s)
         head->path_query = arena_cat(head->headers.arena, STR("/"), head->path_query);
         head->path_is_made = true;
     }
-    return path_is_valid(head->path_query) ? H1_OK : H1_BAD_TARGET;
+    return path_is_valid(head) ? H1_OK : H1_BAD_TARGET;
 }
 
 static enum h1_error read_absolute_form(struct h1_head *head)
@@ -167,10 +170,11 @@ enum h1_error h1_read_target(struct h1_head *head)
     }
     if (head->target.p[0] == '/') {
         head->path_query = head->target;
-        return path_is_valid(head->path_query) ? H1_OK : H1_BAD_TARGET;
+        return path_is_valid(head) ? H1_OK : H1_BAD_TARGET;
     }
     if (str_eq(head->target, STR("*"))) {
         head->path_query = head->target;
+        head->path_n = 1;
         return head->method_id == M_OPTIONS ? H1_OK : H1_BAD_TARGET;
     }
     return read_absolute_form(head);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* h1_write: heads and chunk sizes on their way out. Whatever a value's origin, it is checked here
+/* h1_write: heads and chunk sizes on their way out. Whatever a text's origin, it is checked here
  * again. */
-#include "base/assert.h"
 #include "proto/h1.h"
 #include "proto/h1_scan.h"
+#include "proto/h1_vec.h"
 
 /* Most of what a head is made of has 4 to 32 bytes: two overlapping copies of a fixed size do it
  * without a call. */
@@ -32,86 +32,122 @@ static inline char *put(char *out, struct str s)
     return out + n;
 }
 
-static size_t fields_size(const struct headers *h)
+/* Are all bytes of [p, end) in the class? They are in the room of a head: a few behind them may be
+ * read. */
+static inline __attribute__((always_inline)) bool is_clean(const char *p, const char *end,
+                                                           v16 (*not_class)(v16 x))
 {
-    size_t n = 2;
+    uint64_t bits = 0;
+
+    for (; end - p > LANES; p += LANES) {
+        bits |= v16_bits(not_class(v16_load(p)));
+    }
+    if (p < end) {
+        bits |= v16_bits(not_class(v16_load(p))) << (64 - LANE_BITS * (end - p));
+    }
+    return bits == 0;
+}
+
+size_t h1_fields_room(const struct headers *h)
+{
+    size_t n = 0;
 
     for (unsigned i = 0; i < h->n; i++) {
-        n += h->v[i].name.n + h->v[i].value.n + 4;
+        n += h1_field_room(h->v[i].name, h->v[i].value);
     }
     return n;
 }
 
-/* The fields and the blank line; NULL when a name is not one. A name that has an id is a token; the
- * values are checked together, as written (is_clean). */
-static char *put_fields(char *out, const struct headers *h)
+static inline char *put_line_end(char *p)
 {
-    for (unsigned i = 0; i < h->n; i++) {
-        const struct header *f = &h->v[i];
+    memcpy(p, "\r\n", 2);
+    return p + 2;
+}
 
-        if (f->id == H_OTHER && !header_name_is_valid(f->name)) {
-            return NULL;
+static inline char *put_value(struct h1_out *o, char *p, struct str value)
+{
+    char *end = put(p, value);
+
+    o->bad |= !is_clean(p, end, v16_not_value);
+    return put_line_end(end);
+}
+
+struct h1_out h1_out_request(char *out, struct str method, struct str target)
+{
+    struct h1_out o = {.start = out, .bad = !header_name_is_valid(method) || target.n == 0};
+    char *p = put(out, method);
+
+    *p++ = ' ';
+    char *end = put(p, target);
+
+    o.bad |= !is_clean(p, end, v16_not_target_high);
+    memcpy(end, " HTTP/1.1\r\n", 11);
+    o.p = end + 11;
+    return o;
+}
+
+struct h1_out h1_out_response(char *out, unsigned minor, int status, struct str reason)
+{
+    struct h1_out o = {.start = out, .bad = minor > 1 || status < 100 || status > 999};
+
+    memcpy(out, minor == 1 ? "HTTP/1.1 " : "HTTP/1.0 ", 9);
+    out[9] = (char)('0' + status / 100);
+    out[10] = (char)('0' + status / 10 % 10);
+    out[11] = (char)('0' + status % 10);
+    out[12] = ' ';
+    o.p = put_value(&o, out + 13, reason);
+    return o;
+}
+
+void h1_put_field(struct h1_out *o, enum header_id id, struct str value)
+{
+    char *p = put(o->p, header_spelling(id));
+
+    memcpy(p, ": ", 2);
+    o->p = put_value(o, p + 2, value);
+}
+
+/* A field as it was received leaves in one piece; a name that has an id is a token. */
+static inline void put_header(struct h1_out *o, const struct header *f)
+{
+    if (f->received && f->value.p == f->name.p + f->name.n + 2) {
+        o->p = put_line_end(put(o->p, str_of(f->name.p, f->name.n + 2 + f->value.n)));
+        return;
+    }
+    o->bad |= f->id == H_OTHER && !header_name_is_valid(f->name);
+    char *p = put(o->p, f->name);
+
+    memcpy(p, ": ", 2);
+    o->p = put_value(o, p + 2, f->value);
+}
+
+void h1_put_fields(struct h1_out *o, const struct headers *h, uint64_t drop)
+{
+    for (const struct header *f = h->v, *end = f + h->n; f < end; f++) {
+        if (!(drop >> f->id & 1) && !f->listed) {
+            put_header(o, f);
         }
-        out = put(out, f->name);
-        memcpy(out, ": ", 2);
-        out = put(out + 2, f->value);
-        memcpy(out, "\r\n", 2);
-        out += 2;
     }
-    return put(out, STR("\r\n"));
 }
 
-/* Have only our own line ends put control bytes into a head of this many lines (blank one
- * included)? */
-static bool is_clean(const char *out, const char *end, unsigned lines)
+size_t h1_put_end(struct h1_out *o)
 {
-    return h1_count_controls(out, (size_t)(end - out)) == 2 * (size_t)lines;
+    o->p = put_line_end(o->p);
+    return o->bad ? 0 : (size_t)(o->p - o->start);
 }
 
-size_t h1_request_head_size(struct str method, struct str target, const struct headers *h)
+size_t h1_response_head_room(struct str reason, const struct headers *h)
 {
-    return method.n + target.n + sizeof("  HTTP/1.1\r\n") - 1 + fields_size(h);
-}
-
-size_t h1_write_request_head(char *out, struct str method, struct str target,
-                             const struct headers *h)
-{
-    char *p = out;
-
-    if (!header_name_is_valid(method) || target.n == 0 ||
-        h1_scan_target_high(target.p, target.n) != target.n) {
-        return 0;
-    }
-    p = put(p, method);
-    p = put(p, STR(" "));
-    p = put(p, target);
-    p = put(p, STR(" HTTP/1.1\r\n"));
-    p = put_fields(p, h);
-    return p && is_clean(out, p, h->n + 2) ? (size_t)(p - out) : 0;
-}
-
-size_t h1_response_head_size(struct str reason, const struct headers *h)
-{
-    return reason.n + sizeof("HTTP/1.1 200 \r\n") - 1 + fields_size(h);
+    return H1_LINE_ROOM + reason.n + h1_fields_room(h) + H1_END_ROOM;
 }
 
 size_t h1_write_response_head(char *out, unsigned minor, int status, struct str reason,
                               const struct headers *h)
 {
-    char *p = out;
+    struct h1_out o = h1_out_response(out, minor, status, reason);
 
-    if (minor > 1 || status < 100 || status > 999) {
-        return 0;
-    }
-    p = put(p, minor == 1 ? STR("HTTP/1.1 ") : STR("HTTP/1.0 "));
-    *p++ = (char)('0' + status / 100);
-    *p++ = (char)('0' + status / 10 % 10);
-    *p++ = (char)('0' + status % 10);
-    *p++ = ' ';
-    p = put(p, reason);
-    p = put(p, STR("\r\n"));
-    p = put_fields(p, h);
-    return p && is_clean(out, p, h->n + 2) ? (size_t)(p - out) : 0;
+    h1_put_fields(&o, h, 0);
+    return h1_put_end(&o);
 }
 
 size_t h1_chunk_head(char out[18], uint64_t n)

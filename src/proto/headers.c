@@ -10,39 +10,23 @@
 
 #include "base/assert.h"
 #include "proto/h1_scan.h"
+#include "proto/headers_priv.h"
 
-enum { NAME_MAX_LEN = 32, SLOTS_LOG2 = 9 };
-
-/* Padded with zeros, so that whole words can be compared. */
-static const struct {
-    uint8_t n;
-    char text[NAME_MAX_LEN];
-} known[H_COUNT] = {
-#define X(id, name) [H_##id] = {sizeof(name) - 1, name},
+const struct known_name header_names[H_COUNT] = {
+#define X(id, name) [H_##id] = {name, sizeof(name) - 1},
     HEADER_IDS(X)
 #undef X
 };
 
 static char spelling[H_COUNT][NAME_MAX_LEN];
-static uint8_t slots[1 << SLOTS_LOG2];
-static uint32_t multiplier;
-
-/* Letters in lower case; only names spelled in ASCII can match, so folding other bytes too does no
- * harm here. */
-static uint32_t name_slot(const char *p, size_t n, uint32_t m)
-{
-    const uint32_t key = (uint32_t)n | ((uint32_t)(uint8_t)(p[0] | 0x20) << 8) |
-                         ((uint32_t)(uint8_t)(p[n * 3 / 4] | 0x20) << 16) |
-                         ((uint32_t)(uint8_t)(p[n / 2] | 0x20) << 24);
-
-    return (key * m) >> (32 - SLOTS_LOG2);
-}
+uint8_t header_slots[1 << SLOTS_LOG2];
+uint32_t header_multiplier;
 
 static bool slots_fill(uint32_t m)
 {
-    memset(slots, H_OTHER, sizeof(slots));
+    memset(header_slots, H_OTHER, sizeof(header_slots));
     for (int id = H_OTHER + 1; id < H_COUNT; id++) {
-        uint8_t *slot = &slots[name_slot(known[id].text, known[id].n, m)];
+        uint8_t *slot = &header_slots[header_slot(header_names[id].text, header_names[id].n, m)];
 
         if (*slot != H_OTHER) {
             return false;
@@ -67,9 +51,9 @@ static void spelling_init(void)
                {H_X_CONSUMER_CUSTOM_ID, "X-Consumer-Custom-ID"}};
 
     for (int id = H_OTHER + 1; id < H_COUNT; id++) {
-        for (size_t i = 0; i < known[id].n; i++) {
-            const char c = known[id].text[i];
-            const bool first = i == 0 || known[id].text[i - 1] == '-';
+        for (size_t i = 0; i < header_names[id].n; i++) {
+            const char c = header_names[id].text[i];
+            const bool first = i == 0 || header_names[id].text[i - 1] == '-';
 
             spelling[id][i] = first && c >= 'a' && c <= 'z' ? (char)(c - 0x20) : c;
         }
@@ -87,63 +71,12 @@ __attribute__((constructor)) static void slots_init(void)
     _Static_assert(H_COUNT <= 64, "a bit of headers.present each");
     spelling_init();
     while (!slots_fill(m)) {
-        /* Fails only when two names agree in length and the three bytes: then name_slot has to look
-         * at others. */
+        /* Fails only when two names agree in length and the three bytes: then header_slot has to
+         * look at others. */
         ASSERT(++tries < 100000);
         m = m * 1664525 + 1013904223;
     }
-    multiplier = m;
-}
-
-/* Eight bytes with ASCII capitals made small; no carry leaves a byte. */
-static uint64_t fold8(uint64_t x)
-{
-    const uint64_t ones = 0x0101010101010101, high = 0x80 * ones;
-    const uint64_t low7 = x & ~high;
-    const uint64_t from_a = low7 + (0x80 - 'A') * ones, past_z = low7 + (0x7f - 'Z') * ones;
-    const uint64_t capital = (from_a ^ past_z) & ~x & high;
-
-    return x | capital >> 2;
-}
-
-static uint64_t load8(const char *p)
-{
-    uint64_t x;
-
-    memcpy(&x, p, sizeof(x));
-    return x;
-}
-
-static uint64_t load4(const char *p)
-{
-    uint32_t x;
-
-    memcpy(&x, p, sizeof(x));
-    return x;
-}
-
-/* Is p[0..n) in any case the lower-case name? Words that overlap make one comparison of the rest.
- */
-static bool name_is(const char *p, const char *name, size_t n)
-{
-    if (n >= 8) {
-        for (size_t i = 0; i + 8 < n; i += 8) {
-            if (fold8(load8(p + i)) != load8(name + i)) {
-                return false;
-            }
-        }
-        return fold8(load8(p + n - 8)) == load8(name + n - 8);
-    }
-    if (n >= 4) {
-        return fold8(load4(p) | load4(p + n - 4) << 32) ==
-               (load4(name) | load4(name + n - 4) << 32);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (ascii_lower(p[i]) != name[i]) {
-            return false;
-        }
-    }
-    return true;
+    header_multiplier = m;
 }
 
 enum header_id header_id_of(struct str name)
@@ -151,21 +84,22 @@ enum header_id header_id_of(struct str name)
     if (name.n == 0 || name.n > NAME_MAX_LEN) {
         return H_OTHER;
     }
-    const enum header_id id = (enum header_id)slots[name_slot(name.p, name.n, multiplier)];
+    const enum header_id id =
+        (enum header_id)header_slots[header_slot(name.p, name.n, header_multiplier)];
 
-    return known[id].n == name.n && name_is(name.p, known[id].text, name.n) ? id : H_OTHER;
+    return str_ieq(header_name(id), name) ? id : H_OTHER;
 }
 
 struct str header_name(enum header_id id)
 {
     ASSERT(id < H_COUNT);
-    return str_of(known[id].text, known[id].n);
+    return str_of(header_names[id].text, header_names[id].n);
 }
 
 struct str header_spelling(enum header_id id)
 {
     ASSERT(id < H_COUNT);
-    return str_of(spelling[id], known[id].n);
+    return str_of(spelling[id], header_names[id].n);
 }
 
 void headers_init(struct headers *h, struct arena *a, unsigned cap)

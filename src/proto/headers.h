@@ -48,7 +48,9 @@ enum header_id {
 struct header {
     struct str name, value; /* value without surrounding blanks */
     enum header_id id;
-    bool listed; /* set by who received it: Connection names it, so it is not forwarded */
+    bool listed;   /* set by who received it: Connection names it, so it is not forwarded */
+    bool received; /* as parsed: value follows name in memory, with ": " between; both were checked
+                    */
 };
 
 struct headers {
@@ -100,6 +102,7 @@ void headers_add_id(struct headers *h, enum header_id id, struct str value);
 static inline void headers_push(struct headers *h, const struct header *f)
 {
     headers_append(h, f->id, f->name, f->value);
+    h->v[h->n - 1].received = f->received;
 }
 /* Replace the first and drop the others, or append. */
 void headers_set(struct headers *h, struct str name, struct str value);

@@ -344,7 +344,11 @@ enum balancer_result balancer_await_start(struct balancer_walk *w, const struct 
 {
     const struct balancer_algo *algo = algo_find(u->type);
 
-    *w = (struct balancer_walk){.u = u};
+    w->u = u;
+    w->b = NULL;
+    w->hash = 0;
+    w->group = w->n_tried = 0;
+    w->is_open = false;
     if (u->n_nodes == 0) {
         return BALANCER_NO_NODES;
     }

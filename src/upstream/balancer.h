@@ -12,7 +12,7 @@
 struct balancer;
 
 /*
- * One request's walk through the nodes: zero it, then balancer_await_start(). Each balancer_next()
+ * One request's walk through the nodes, begun by balancer_await_start(). Each balancer_next()
  * gives another target than the ones tried; an upstream whose only node is a literal address gives
  * it again and again, as the reference does. balancer_end() always, whatever the start returned.
  * The fields are the balancer's own.

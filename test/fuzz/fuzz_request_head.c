@@ -145,10 +145,10 @@ static void check_round_trip(const struct h1_head *h, struct arena *a,
                              const struct h1_limits *limits)
 {
     struct h1_parser p;
-    const size_t size = h1_request_head_size(h->method, h->target, &h->headers);
-    char *out = malloc(size);
+    size_t size;
+    char *out = run_write_request(h->method, h->target, &h->headers, &size);
 
-    ORACLE(h1_write_request_head(out, h->method, h->target, &h->headers) == size);
+    ORACLE(size > 0);
     h1_parse_init(&p, a, limits, false);
     const int rc = h1_parse(&p, str_of(out, size));
 

@@ -12,10 +12,11 @@ static void check_round_trip(const struct h1_head *h, struct arena *a,
                              const struct h1_limits *limits)
 {
     struct h1_parser p;
-    const size_t size = h1_response_head_size(h->reason, &h->headers);
-    char *out = malloc(size);
+    const size_t room = h1_response_head_room(h->reason, &h->headers);
+    char *out = malloc(room);
+    const size_t size = h1_write_response_head(out, h->minor, h->status, h->reason, &h->headers);
 
-    ORACLE(h1_write_response_head(out, h->minor, h->status, h->reason, &h->headers) == size);
+    ORACLE(size > 0 && size <= room);
     h1_parse_init(&p, a, limits, true);
     const int rc = h1_parse(&p, str_of(out, size));
 

@@ -69,8 +69,12 @@ static void chunks_of_one_read(void *arg)
     fiber_start("stranger", stranger, &other[1]);
     client_init(&x, &up[0], a, &limits, M_GET);
     headers_init(&h, a, 4);
-    CHECK(client_await_request(&x, STR("GET"), STR("/"), &h, -2, STR(""), true,
-                               deadline_in(5000)) == 0);
+    const struct client_request q = {.method = STR_INIT("GET"),
+                                     .target = STR_INIT("/"),
+                                     .own = &h,
+                                     .body_length = -2,
+                                     .last = true};
+    CHECK(client_await_request(&x, &q, deadline_in(5000)) == 0);
     static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     put(&up[1], head, sizeof(head) - 1);
     CHECK(client_await_response(&x, NULL, NULL, 5000) == 0);

@@ -72,12 +72,12 @@ static inline void fake_target(struct req *r, struct str path_query)
 
 static inline void fake_client(struct req *r, const char *ip, uint16_t port)
 {
-    struct addr a;
+    struct addr *a = ARENA_NEW(r->arena, struct addr);
 
     ASSERT(ip_parse(str_c(ip), &r->client));
-    addr_from_ip(&a, &r->client, port);
-    r->peer = a;
-    r->remote_addr = str_of(r->remote_addr_text, addr_text(&a, r->remote_addr_text));
+    addr_from_ip(a, &r->client, port);
+    r->peer = r->local = a;
+    r->remote_addr = str_of(r->remote_addr_text, addr_text(a, r->remote_addr_text));
     r->remote_port = port;
 }
 

@@ -48,6 +48,19 @@ static inline void run_end(struct h1_run *r)
     arena_free(r->arena);
 }
 
+/* A request head of these in memory of malloc; *n: its bytes, 0 when it was refused. */
+static inline char *run_write_request(struct str method, struct str target, const struct headers *h,
+                                      size_t *n)
+{
+    const size_t room = H1_LINE_ROOM + method.n + target.n + h1_fields_room(h) + H1_END_ROOM;
+    char *out = malloc(room);
+    struct h1_out o = h1_out_request(out, method, target);
+
+    h1_put_fields(&o, h, 0);
+    *n = h1_put_end(&o);
+    return out;
+}
+
 /* Everything a caller may read of the outcome. */
 static inline struct str run_text(struct h1_run *r, struct arena *a)
 {

@@ -72,23 +72,6 @@ static void nothing_past_the_end_is_counted(void)
     }
 }
 
-static void controls_are_counted_wherever_they_stand(void)
-{
-    for (size_t n = 0; n <= ROOM; n++) {
-        char *p = malloc(n + 1);
-        size_t want = 0;
-
-        memset(p, 'a', n);
-        CHECK_ROW(n, h1_count_controls(p, n) == 0);
-        for (size_t i = 0; i < n; i++) {
-            p[i] = (char)(i * 37);
-            want += !h1_is(p[i], H1_VALUE);
-            CHECK_ROW(n, h1_count_controls(p, n) == want);
-        }
-        free(p);
-    }
-}
-
 static bool in(const char *set, int c)
 {
     return c != 0 && strchr(set, c) != NULL;
@@ -115,5 +98,4 @@ static void the_classes_are_those_of_the_grammar(void)
     }
 }
 TESTS(T(every_byte_at_every_place_is_judged_alike), T(random_bytes_are_judged_alike),
-      T(nothing_past_the_end_is_counted), T(controls_are_counted_wherever_they_stand),
-      T(the_classes_are_those_of_the_grammar))
+      T(nothing_past_the_end_is_counted), T(the_classes_are_those_of_the_grammar))
