@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SPARE 32
+#define SPARE 16
 /* A pipe holds a number of fragments, not of bytes: the default of 16 is often one TCP segment
  * each. Refused when the user has many pipes; then the default serves. */
 #define PIPE_BYTES (256 << 10)

@@ -21,6 +21,7 @@
 #include <errno.h>
 
 #define DEFAULT_TIMEOUT_MS 60000
+#define LARGE_BODY 32768 /* worth moving instead of copying */
 
 /* ---- which upstream ---- */
 
@@ -264,6 +265,7 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
     }
     try->connect_us = reused ? 0 : now_us() - start;
     client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
+    p->x.head_first = p->c->had_large;
     a->error = send_request(a, t->node);
     if (a->error == 0) {
         a->error = read_head(a);
@@ -447,6 +449,7 @@ void proxied_end(struct req *r, struct proxied *p)
     balancer_done(&p->walk, r->tries[r->n_tries - 1].header_us);
     balancer_end(&p->walk);
     struct pool_limits limits = pool_limits_of(r);
+    p->c->had_large = p->x.parser.head.content_length >= LARGE_BODY;
     if (client_is_reusable(&p->x) && !fiber_is_cancelled(fiber_self())) {
         upconn_put(p->c, &limits);
     } else {

@@ -182,6 +182,27 @@ static void send_whole(struct req *r, struct proxied *p)
     r->transport->await_head(r, b.data, true);
 }
 
+/* Copying less than this costs less than moving it through a pipe. */
+#define SPLICE_BYTES 16384
+
+/* The rest of a large body that nobody looks at, from socket to socket. 0, also when it has to go
+ * run by run; an error of either side. */
+static int await_moved(struct req *r, struct proxied *p)
+{
+    uint64_t left;
+    while ((left = client_movable(&p->x)) > 0) {
+        ptrdiff_t n = r->transport->await_splice(r, p->x.io, left, deadline_in(p->read_ms));
+        if (n == -ENOTSUP) {
+            return 0;
+        }
+        if (n <= 0) {
+            return n == 0 ? -ECONNRESET : (int)n;
+        }
+        client_moved(&p->x, (size_t)n);
+    }
+    return 0;
+}
+
 /* Run by run: the client's pace is the upstream's. */
 static void stream(struct req *r, struct proxied *p)
 {
@@ -213,6 +234,11 @@ static void stream(struct req *r, struct proxied *p)
             head_out = true;
         } else if (run.n || last) {
             rc = r->transport->await_data(r, run, last);
+        }
+        if (rc == 0 && !filtered && r->transport->await_splice &&
+            client_movable(&p->x) >= SPLICE_BYTES) {
+            rc = await_moved(r, p);
+            last = p->x.body.ended;
         }
     }
     if (rc < 0) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #define SMALL_READ 2048
+#define HEAD_READ 4096
 
 void client_init(struct exchange *x, struct io *io, struct arena *a, const struct h1_limits *limits,
                  enum http_method method)
@@ -80,29 +81,38 @@ struct gather {
     size_t n, cap;
 };
 
-/* One read; what is small, or continues a head, goes to the arena, so that no slice has to move
+/* The first read: lent, or copied to the arena when it is small, so that no slice has to move
  * later. */
+static int await_first(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
+{
+    int got = await_read(x->io, bytes, deadline);
+    if (got > 0 && bytes->n <= SMALL_READ) {
+        *bytes = arena_str(x->arena, *bytes);
+        *g = (struct gather){(char *)(uintptr_t)bytes->p, bytes->n, bytes->n};
+    }
+    return got;
+}
+
+/* What continues a head goes to the arena. */
+static int await_into(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
+{
+    if (bytes->p != g->p || g->cap - g->n < 1024) {
+        g->cap = bytes->n * 2 < HEAD_READ ? HEAD_READ : bytes->n * 2;
+        char *bigger = arena_bytes(x->arena, g->cap);
+        memcpy(bigger, bytes->n ? bytes->p : "", bytes->n);
+        g->p = bigger;
+        g->n = bytes->n;
+    }
+    int got = await_read_into(x->io, g->p + g->n, g->cap - g->n, deadline);
+    g->n += got > 0 ? (size_t)got : 0;
+    *bytes = str_of(g->p, g->n);
+    return got;
+}
+
 static int await_more(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
 {
-    int got;
-    if (bytes->n == 0) {
-        got = await_read(x->io, bytes, deadline);
-        if (got > 0 && bytes->n <= SMALL_READ) {
-            *bytes = arena_str(x->arena, *bytes);
-            *g = (struct gather){(char *)(uintptr_t)bytes->p, bytes->n, bytes->n};
-        }
-    } else {
-        if (bytes->p != g->p || g->cap - g->n < 1024) {
-            g->cap = bytes->n * 2 < 4096 ? 4096 : bytes->n * 2;
-            char *bigger = arena_bytes(x->arena, g->cap);
-            memcpy(bigger, bytes->p, bytes->n);
-            g->p = bigger;
-            g->n = bytes->n;
-        }
-        got = await_read_into(x->io, g->p + g->n, g->cap - g->n, deadline);
-        g->n += got > 0 ? (size_t)got : 0;
-        *bytes = str_of(g->p, g->n);
-    }
+    int got = bytes->n == 0 && !x->head_first ? await_first(x, g, bytes, deadline)
+                                              : await_into(x, g, bytes, deadline);
     if (got > 0) {
         x->got_bytes = true;
         x->received += (size_t)got;
@@ -245,6 +255,20 @@ int client_await_body(struct exchange *x, struct str *run, int64_t deadline)
             return x->body.error == H1_TRUNCATED ? -ECONNRESET : -EPROTO;
         }
     }
+}
+
+uint64_t client_movable(const struct exchange *x)
+{
+    const struct h1_body *b = &x->body;
+    return b->framing == H1_LENGTH && b->ahead.n == 0 && b->error == H1_OK ? b->left : 0;
+}
+
+void client_moved(struct exchange *x, size_t n)
+{
+    x->received += n;
+    x->body.wire += n;
+    x->body.left -= n;
+    x->body.ended = x->body.left == 0;
 }
 
 bool client_is_reusable(const struct exchange *x)

@@ -28,6 +28,9 @@ struct exchange {
     uint64_t sent, received; /* bytes on the wire */
     bool own_runs;           /* the body is read to room, else it is lent */
     bool kept;               /* body.ahead is not lent */
+    /* set after client_init(): a large body is expected, so that little of it is read with the head
+     * and the rest can be moved */
+    bool head_first;
     char *room;              /* LEND_BYTES in the arena, when it was needed */
     struct h1_parser parser; /* the answer: parser.head */
     struct h1_body body;
@@ -64,6 +67,10 @@ int client_await_response(struct exchange *x,
 /* The next run of the body, lent until the next await: 1; the end: 0. Never parks as long as bytes
  * that came with the head are left. */
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline);
+/* The body up to its known end, at least 1 byte, which may be moved from x->io by other means; 0:
+ * it has to be read. client_moved(): so many bytes of it were. */
+uint64_t client_movable(const struct exchange *x);
+void client_moved(struct exchange *x, size_t n);
 /* The runs to come are not lent but stay until the next client_await_body(), for who awaits other
  * things between taking a run and passing it on. */
 void client_own_runs(struct exchange *x);

@@ -26,6 +26,10 @@ struct transport {
      * unknown. */
     int (*await_head)(struct req *r, struct str body, bool last);
     int (*await_data)(struct req *r, struct str body, bool last);
+    /* At most n bytes of body, the last ones not among them or length known, moved from a socket
+     * without being looked at: > 0 moved, 0 end of stream. -ENOTSUP: nothing was moved, and only
+     * await_data() can. NULL: it never can. */
+    ptrdiff_t (*await_splice)(struct req *r, struct io *from, size_t n, int64_t deadline);
     /* An informational answer (100, 103 ...) with the headers given. */
     int (*await_interim)(struct req *r, int status, const struct headers *h);
     /* Cut visibly: what was sent must not look complete. */

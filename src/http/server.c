@@ -620,6 +620,22 @@ static int h1_await_data(struct req *r, struct str body, bool last)
     return rc == 0 && trailers ? await_trailers(q) : rc;
 }
 
+static ptrdiff_t h1_await_splice(struct req *r, struct io *from, size_t n, int64_t deadline)
+{
+    struct h1_req *q = of(r);
+    const uint64_t left = (uint64_t)r->resp.length - r->resp.body_bytes_sent;
+    if (r->resp.length < 0 || has_no_body(r) || n > left) {
+        return -ENOTSUP;
+    }
+    ptrdiff_t moved = await_splice(from, &q->c->io, n, deadline);
+    if (moved > 0) {
+        r->resp.bytes_sent += (uint64_t)moved;
+        r->resp.body_bytes_sent += (uint64_t)moved;
+    }
+    q->close = q->close || (moved <= 0 && moved != -ENOTSUP);
+    return moved;
+}
+
 static int h1_await_head(struct req *r, struct str body, bool last)
 {
     struct h1_req *q = of(r);
@@ -697,6 +713,7 @@ static const struct transport h1_transport = {
     .await_body = h1_await_body,
     .await_head = h1_await_head,
     .await_data = h1_await_data,
+    .await_splice = h1_await_splice,
     .await_interim = h1_await_interim,
     .abort = h1_abort,
     .find_local = h1_find_local,

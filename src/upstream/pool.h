@@ -20,6 +20,7 @@ struct upconn {
     struct io io;
     struct addr addr;
     uint64_t requests; /* served before, 0: fresh */
+    bool had_large;    /* the last answer's body was worth moving: the next one's may be, too */
     struct list link;  /* idle ones of its node, last used first */
     struct pool_node *home;
     struct upconn *next_free;

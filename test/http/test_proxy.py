@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from weirtest import SLOW, Conn, Gateway, Nginx, digest, free_port, get, payload, proxy_all, wait_for
+from weirtest import SLOW, Conn, Gateway, Nginx, digest, free_port, get, lower, payload, proxy_all, wait_for
 
 # What nginx saw comes back as fields.
 SAW = "".join(f"add_header X-Saw-{name} ${var} always; " for name, var in [
@@ -121,6 +121,62 @@ def request_of_no_route(g):
     r = g.get("/nothing")
     assert r.status == 404
     return r
+
+
+# ---- large bodies ----
+
+SIZES = [200_000, 32_768, 1_000_003, 100, 65_536, 40_000, 5]
+
+
+def sized(c):
+    """Answers of the sizes that the paths say, some all at once and some head first."""
+    while True:
+        n = int(c.request().path[1:])
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n".encode()
+        if n % 2:
+            c.send(head)
+            c.send(payload(n))
+        else:
+            c.send(head, payload(n))
+
+
+def test_large_and_small_bodies_take_turns_on_one_connection(one_core, script, client):
+    one_core.clear()
+    up = script(sized)
+    proxy_all(one_core, up)
+    c = client(one_core)
+    for n in SIZES * 3:
+        assert digest(c.ask(f"/{n}").body) == digest(payload(n)), n
+    assert up.connections == 1
+
+
+def test_a_slow_reader_of_a_large_body_gets_all_of_it(one_core, script):
+    one_core.clear()
+    proxy_all(one_core, script(sized))
+    with Conn(one_core.port, rcvbuf=8192) as c:
+        for _ in range(2):
+            c.send(get("/3000000"))
+            head = c.head()
+            assert head.line.startswith("HTTP/1.1 200")
+            got = b"".join(c.exactly(50_000) for _ in range(60))
+            assert digest(got) == digest(payload(3_000_000))
+
+
+def test_a_large_body_that_ends_early_is_cut_for_the_client_too(one_core, script, client):
+    def up(c):
+        c.request()
+        c.answer(payload(200_000))
+        c.request()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", payload(100_000))
+        c.close()
+
+    one_core.clear()
+    proxy_all(one_core, script(up))
+    c = client(one_core)
+    assert len(c.ask().body) == 200_000
+    c.send(get())
+    assert lower(c.head().headers)["content-length"] == "200000"
+    assert c.rest() == payload(100_000)
 
 
 # ---- pools ----
