@@ -210,6 +210,20 @@ static struct chain *make(const uint64_t key[5], const struct level *levels, uns
 
 struct chain *chain_of(const struct req *r)
 {
+    const struct level levels[5] = {
+        {r->service ? &r->service->plugins : NULL, false},
+        {r->plugin_config ? &r->plugin_config->plugins : NULL, false},
+        {r->route ? &r->route->plugins : NULL, false},
+        {r->consumer_group ? &r->consumer_group->plugins : NULL, true},
+        {r->consumer ? &r->consumer->plugins : NULL, true},
+    };
+    unsigned plugins = 0;
+    for (unsigned i = 0; i < LENGTH_OF(levels); i++) {
+        plugins += levels[i].set ? levels[i].set->n : 0;
+    }
+    if (plugins == 0) {
+        return NULL;
+    }
     cache_init();
     const uint64_t key[5] = {
         r->route ? r->route->o.serial : 0,
@@ -219,17 +233,7 @@ struct chain *chain_of(const struct req *r)
         r->consumer ? r->consumer->o.serial : 0,
     };
     struct chain *c = find(key);
-    if (c != NULL) {
-        return c;
-    }
-    const struct level levels[5] = {
-        {r->service ? &r->service->plugins : NULL, false},
-        {r->plugin_config ? &r->plugin_config->plugins : NULL, false},
-        {r->route ? &r->route->plugins : NULL, false},
-        {r->consumer_group ? &r->consumer_group->plugins : NULL, true},
-        {r->consumer ? &r->consumer->plugins : NULL, true},
-    };
-    return make(key, levels, 5);
+    return c != NULL ? c : make(key, levels, LENGTH_OF(levels));
 }
 
 struct chain *chain_of_globals(const struct req *r)
@@ -354,7 +358,7 @@ enum verdict chain_run(struct req *r, const struct chain *c, enum phase ph,
 
 enum verdict chain_run_late(struct req *r, const struct chain *c)
 {
-    for (unsigned i = 0; i < c->n_late; i++) {
+    for (unsigned i = 0; c && i < c->n_late; i++) {
         if (is_wanted(r, &c->late[i], NULL) &&
             run(r, &c->late[i], c->late[i].plugin->rewrite) == DONE) {
             return DONE;

@@ -35,7 +35,7 @@ struct chain {
 };
 
 /* The chain of r's route, service, plugin config, consumer group and consumer as they stand; held.
- */
+ * NULL, which runs nothing, when they have no plugins. */
 struct chain *chain_of(const struct req *r);
 /* The chain of the global rules of r's snapshot, NULL when there are none; held. */
 struct chain *chain_of_globals(const struct req *r);
