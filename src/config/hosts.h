@@ -9,6 +9,9 @@
  */
 #include "base/str.h"
 
+/* What schemas take for a host: a name, which may begin with *. */
+#define HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
+
 struct hosts {
     unsigned refs;
     unsigned n;

@@ -4,6 +4,7 @@
  * resource_priv: what one file per kind (route.c, service.c ...) gives to resource.c, and what
  * these files share. Control thread.
  */
+#include "config/hosts.h"
 #include "config/resource.h"
 
 /* A value on its way through the checks. */
@@ -45,7 +46,6 @@ extern const struct resource_type route_type, service_type, upstream_type, consu
 /* clang-format on */
 
 #define PLUGINS_SCHEMA JSON({"type": "object"})
-#define HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
 
 /* The fields that nearly all kinds have and no struct needs. */
 #define FIELD_ID                                                                                   \

@@ -9,6 +9,29 @@
 
 #include <errno.h>
 
+/* nginx' charset directive, which comes after plugins: text types without a charset get the
+ * configured one. */
+static void add_charset(struct req *r)
+{
+    static const struct str types[] = {STR_INIT("text/html"),
+                                       STR_INIT("text/xml"),
+                                       STR_INIT("text/plain"),
+                                       STR_INIT("text/vnd.wap.wml"),
+                                       STR_INIT("application/javascript"),
+                                       STR_INIT("application/rss+xml")};
+    struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
+    if (h == NULL || r->settings->charset.n == 0 || r->resp.status == 301 ||
+        r->resp.status == 302) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (h->value.n == types[i].n && str_ieq(h->value, types[i])) {
+            h->value = arena_join(r->arena, h->value, STR("; charset="), r->settings->charset);
+            return;
+        }
+    }
+}
+
 static void filter_headers(struct req *r)
 {
     struct headers *h = &r->resp.headers;
@@ -16,6 +39,7 @@ static void filter_headers(struct req *r)
                    r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
     chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
     chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
+    add_charset(r);
 }
 
 static bool has_body_filter(const struct chain *c)
@@ -91,28 +115,6 @@ static void take_head(struct req *r, const struct h1_head *head, const struct h1
                 arena_printf(r->arena, "%.*s%s%d", STR_ARG(all), i ? ", " : "", r->tries[i].status);
         }
         headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), all);
-    }
-}
-
-/* nginx' charset directive: text types without a charset get the configured one. */
-static void add_charset(struct req *r)
-{
-    static const struct str types[] = {STR_INIT("text/html"),
-                                       STR_INIT("text/xml"),
-                                       STR_INIT("text/plain"),
-                                       STR_INIT("text/vnd.wap.wml"),
-                                       STR_INIT("application/javascript"),
-                                       STR_INIT("application/rss+xml")};
-    struct header *h = headers_find(&r->resp.headers, H_CONTENT_TYPE);
-    if (h == NULL || r->settings->charset.n == 0 || r->resp.status == 301 ||
-        r->resp.status == 302) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (h->value.n == types[i].n && str_ieq(h->value, types[i])) {
-            h->value = arena_join(r->arena, h->value, STR("; charset="), r->settings->charset);
-            return;
-        }
     }
 }
 
@@ -259,7 +261,6 @@ void request_await_response(struct req *r, struct proxied *p)
         request_await_tunnel(r, p);
     } else {
         const int64_t told = r->resp.length;
-        add_charset(r);
         filter_headers(r);
         if (p->x.body.framing == H1_NO_BODY && r->resp.length == told &&
             r->resp.status != p->x.parser.head.status) {

@@ -6,7 +6,7 @@
  * client sent: whichever spelling the upstream gets to see, the rule has seen it. A search that
  * takes too long refuses too.
  */
-#include "base/re.h"
+#include "plugin/re_list.h"
 #include "plugin/refuse.h"
 
 struct uri_blocker_conf {
@@ -14,7 +14,7 @@ struct uri_blocker_conf {
     int64_t rejected_code;
     struct str rejected_msg;
     bool case_insensitive;
-    struct re **rules;
+    struct re_list rules;
     struct str body;
 };
 
@@ -35,41 +35,20 @@ extern const struct plugin uri_blocker_plugin;
 
 static int uri_blocker_check(const json_t *conf, enum conf_use use, struct err *e)
 {
-    struct arena *a = arena_new(4096);
-    size_t i;
-    json_t *rule;
-    int rc = 0;
-    json_array_foreach(json_get(conf, "block_rules"), i, rule) {
-        rc = rc == 0 && re_new(a, json_str(rule), "jo", e) == NULL ? -1 : rc;
-    }
-    arena_free(a);
-    return rc;
+    return re_list_check(json_get(conf, "block_rules"), e);
 }
 
 static int uri_blocker_prepare(const struct prepare *p, void *conf, struct err *e)
 {
     struct uri_blocker_conf *c = conf;
-    c->rules = ARENA_ARRAY(p->arena, struct re *, c->block_rules.n + 1);
-    for (size_t i = 0; i < c->block_rules.n; i++) {
-        c->rules[i] = re_new(p->arena, ((struct str *)c->block_rules.v)[i],
-                             c->case_insensitive ? "ijo" : "jo", e);
-        if (c->rules[i] == NULL) {
-            return -1;
-        }
-    }
     c->body = c->rejected_msg.p ? refuse_body(p->arena, "error_msg", c->rejected_msg) : STR_NONE;
-    return 0;
+    return re_list_prepare(p->arena, &c->block_rules, c->case_insensitive ? "ijo" : "jo", &c->rules,
+                           e);
 }
 
 static bool is_blocked(const struct uri_blocker_conf *c, struct str uri)
 {
-    struct re_match m;
-    for (size_t i = 0; i < c->block_rules.n; i++) {
-        if (re_search(c->rules[i], uri, 0, &m) || m.n < 0) {
-            return true;
-        }
-    }
-    return false;
+    return re_list_find(&c->rules, uri) != RE_NOT_FOUND;
 }
 
 static struct str with_args(const struct req *r, struct str path)

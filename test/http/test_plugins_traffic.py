@@ -637,7 +637,7 @@ def test_answers_of_the_gateway_are_rewritten_too(gw, upstream):
     r = on_one_connection(gw, [("GET", "/nowhere"), ("GET", "/down"), ("GET", "/teapot"), ("HEAD", "/down"), ("GET", "/up")])
     assert [(a.status, a.body, a.headers.get("x-status")) for a in r] == [
         (404, b"sorry", "404"), (502, b"sorry", "502"), (418, b"sorry", "418"), (502, b"", "502"), (200, b"hello from upstream", None)]
-    assert {a.headers["content-type"] for a in r[:4]} == {"text/plain"}
+    assert {a.headers["content-type"] for a in r[:4]} == {"text/plain; charset=utf-8"}
     gw.put("/global_rules/1", {"plugins": {"response-rewrite": {"filters": [{"regex": "404", "replace": "four-o-four"}]}}})
     assert json.loads(gw.get("/nowhere").body) == {"error_msg": "four-o-four Route Not Found"}
 
