@@ -188,6 +188,15 @@ struct str base64url_decode(struct arena *a, struct str s)
     return decode64(a, s, url_alphabet);
 }
 
+struct str uuid_text(struct arena *a, uint64_t hi, uint64_t lo, unsigned version)
+{
+    hi = (hi & ~(uint64_t)0xf000) | (uint64_t)version << 12;
+    lo = (lo & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;
+    return arena_printf(a, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(hi >> 32),
+                        (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff),
+                        (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffff));
+}
+
 void random_bytes(void *p, size_t n)
 {
     char *at = p;

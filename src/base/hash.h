@@ -17,6 +17,8 @@ struct str base64_decode(struct arena *a, struct str s);
  * 2). */
 struct str base64url_encode(struct arena *a, struct str s);
 struct str base64url_decode(struct arena *a, struct str s);
+/* 16 bytes as 8-4-4-4-12 hexadecimal digits, with version and variant of RFC 9562 put in. */
+struct str uuid_text(struct arena *a, uint64_t hi, uint64_t lo, unsigned version);
 /* n random bytes from the kernel. */
 void random_bytes(void *p, size_t n);
 /* A fast thread-local pseudo-random number (xoshiro), seeded from the kernel. Not for secrets. */

@@ -469,7 +469,7 @@ json_t *json_parse(struct str text, struct err *e)
     return v;
 }
 
-static void write_string(struct buf *out, struct str s)
+void json_write_string(struct buf *out, struct str s)
 {
     static const char shorts[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
@@ -521,7 +521,7 @@ static void write_object(struct buf *out, const json_t *v)
             buf_addc(out, ',');
         }
         first = false;
-        write_string(out, str_of(json_object_iter_key(it), json_object_iter_key_len(it)));
+        json_write_string(out, str_of(json_object_iter_key(it), json_object_iter_key_len(it)));
         buf_addc(out, ':');
         write_value(out, json_object_iter_value(it));
     }
@@ -550,7 +550,7 @@ static void write_value(struct buf *out, const json_t *v)
         write_array(out, v);
         break;
     case JSON_STRING:
-        write_string(out, json_str(v));
+        json_write_string(out, json_str(v));
         break;
     case JSON_INTEGER:
     case JSON_REAL:

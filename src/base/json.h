@@ -8,6 +8,7 @@
  * bits become the nearest there is, as in the reference.
  */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <jansson.h>
@@ -20,6 +21,8 @@ json_t *json_parse(struct str text, struct err *e);
  * digits ("%.14g"), as the reference writes them, but integers up to 2^53 have all of theirs.
  */
 struct str json_text(struct arena *a, const json_t *v);
+/* s as a JSON string, quotes included; bytes from 0x80 on as they are, whatever they encode. */
+void json_write_string(struct buf *out, struct str s);
 /* The text of string v (STR_NONE when v is no string); valid while v is. */
 struct str json_str(const json_t *v);
 /* A child by key, NULL when absent or when o is no object. */

@@ -27,6 +27,7 @@ struct settings {
     struct settings *before; /* those a reload replaced: requests may still look at them */
 
     /* apisix */
+    struct str id; /* of this instance, unless it has one from before; empty: none is said */
     const struct listen_addr *listen;
     unsigned n_listen;
     bool enable_admin, enable_control, enable_ipv6, enable_reuseport, enable_server_tokens,

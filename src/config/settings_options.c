@@ -110,7 +110,7 @@ const struct option settings_options[] = {
     {"apisix.trusted_addresses", OPT_CIDRS, LIST_AT(trusted_addresses)},
     WARNS("apisix.lru", "secret managers are not supported yet"),
     WARNS("apisix.tracing", "tracing of inner steps is not supported"),
-    WARNS("apisix.id", "instances have no id yet"),
+    {"apisix.id", OPT_STR, AT(id), .def = "\"\""},
 
     /* ---- deployment ---- */
     {"deployment.role", OPT_STR, NOWHERE, .def = "\"traditional\"", .choices = roles,

@@ -6,22 +6,6 @@
 
 #include <errno.h>
 
-enum verdict request_body_failed(struct req *r, int error)
-{
-    r->keepalive = false;
-    switch (error) {
-    case -EMSGSIZE:
-        return req_reply(r, 413, STR_NONE);
-    case -ETIMEDOUT:
-        return req_reply(r, 408, STR_NONE);
-    case -EPROTO:
-        return req_reply(r, 400, STR_NONE);
-    default:
-        r->client_gone = true;
-        return req_reply(r, 400, STR_NONE);
-    }
-}
-
 /* Runs are gathered until the end, or until the buffer is full. */
 static int gather(struct req *r, struct upload *u)
 {
@@ -55,10 +39,10 @@ static int gather(struct req *r, struct upload *u)
 enum verdict request_await_upload(struct req *r, struct upload *u)
 {
     if (r->body_error != 0) {
-        return request_body_failed(r, r->body_error);
+        return req_body_failed(r, r->body_error);
     }
     if (r->max_body && r->content_length > 0 && (uint64_t)r->content_length > r->max_body) {
-        return request_body_failed(r, -EMSGSIZE);
+        return req_body_failed(r, -EMSGSIZE);
     }
     if (r->body.p) {
         *u = (struct upload){.first = r->body, .complete = true};
@@ -67,7 +51,7 @@ enum verdict request_await_upload(struct req *r, struct upload *u)
     } else {
         int rc = gather(r, u);
         if (rc < 0) {
-            return request_body_failed(r, rc);
+            return req_body_failed(r, rc);
         }
         if (u->complete) {
             r->body = u->first;

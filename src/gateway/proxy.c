@@ -343,7 +343,7 @@ static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
 {
     struct req *r = a->r;
     if (o == FAILED_CLIENT) {
-        return request_body_failed(r, a->error);
+        return req_body_failed(r, a->error);
     }
     const struct try *t = &r->tries[r->n_tries - 1];
     char ip[46];

@@ -23,8 +23,6 @@ struct upload {
  * bytes. DONE: answered (413, 400, 408). */
 #define UPLOAD_BUFFER 65536
 enum verdict request_await_upload(struct req *r, struct upload *u);
-/* A request body error in the words of a client: 413, 408, 400. */
-enum verdict request_body_failed(struct req *r, int error);
 
 /* proxy.c: choose a node, send, read the head of the answer; tries as the upstream says. DONE:
  * r->resp has an answer of the gateway. NEXT: *x has a response head and the connection in *c. */

@@ -44,8 +44,9 @@ enum verdict req_reply(struct req *r, int status, struct str body)
 
 enum verdict req_reply_json1(struct req *r, int status, const char *key, struct str value)
 {
-    json_t *o = json_pack("{s:s%}", key, value.p, value.n);
-    struct str text = o ? json_text(r->arena, o) : STR("{}");
+    json_t *o = json_object();
+    json_object_set_new(o, key, json_stringn_nocheck(value.p, value.n)); /* it may be any bytes */
+    struct str text = json_text(r->arena, o);
     json_decref(o);
     return req_reply(r, status, arena_cat(r->arena, text, STR("\n")));
 }
@@ -214,6 +215,22 @@ int req_await_body(struct req *r, uint64_t max)
     r->body = whole;
     r->body_read = true;
     return 0;
+}
+
+enum verdict req_body_failed(struct req *r, int error)
+{
+    r->keepalive = false;
+    switch (error) {
+    case -EMSGSIZE:
+        return req_reply(r, 413, STR_NONE);
+    case -ETIMEDOUT:
+        return req_reply(r, 408, STR_NONE);
+    case -EPROTO:
+        return req_reply(r, 400, STR_NONE);
+    default:
+        r->client_gone = true;
+        return req_reply(r, 400, STR_NONE);
+    }
 }
 
 struct try *req_add_try(struct req *r)

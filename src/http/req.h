@@ -12,6 +12,7 @@
 #include "proto/headers.h"
 
 struct req;
+struct server;
 struct snapshot;
 struct settings;
 
@@ -72,8 +73,9 @@ try {
 struct req {
     struct arena *arena;
     const struct transport *transport;
-    void *conn; /* the transport's */
-    void *core; /* gateway's struct core; NULL on the control thread */
+    struct server *server; /* that took it */
+    void *conn;            /* the transport's */
+    void *core;            /* gateway's struct core; NULL on the control thread */
     const struct settings *settings;
     const struct snapshot *snapshot;
     struct fiber *fiber;
@@ -206,6 +208,8 @@ struct str req_cookie(struct req *r, struct str name);
 /* The whole request body, at most max bytes (0: the configured limit): r->body. 0, -EMSGSIZE, or
  * another error. May park. */
 int req_await_body(struct req *r, uint64_t max);
+/* An error of reading the body in the words of a client: 413, 408, 400. */
+enum verdict req_body_failed(struct req *r, int error);
 /* The request id: 32 hex digits unless request-id set another. */
 struct str req_id(struct req *r);
 /* Percent-encode as the reference does for paths (keeps / and what RFC 3986 allows unencoded) / for

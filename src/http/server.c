@@ -703,9 +703,10 @@ static void h1_abort(struct req *r)
 
 static void h1_find_local(struct req *r)
 {
-    struct addr a = {.len = sizeof(a.room)};
-    if (getsockname(of(r)->c->io.fd, &a.sa, &a.len) == 0) {
-        of(r)->c->local = a;
+    struct addr a = {.len = sizeof(a.room)}, *local = &of(r)->c->local;
+    if (getsockname(of(r)->c->io.fd, &a.sa, &a.len) == 0 &&
+        a.sa.sa_family == local->sa.sa_family) { /* an inner connection has no address of its own */
+        *local = a;
     }
 }
 
@@ -751,6 +752,7 @@ static struct h1_req *req_new(struct conn *c)
     q->c = c;
     r->arena = a;
     r->transport = &h1_transport;
+    r->server = c->server;
     r->conn = c;
     r->core = c->server->core;
     r->settings = c->server->settings;

@@ -50,6 +50,12 @@ struct io *server_io(struct req *r, struct str *ahead);
  * Only while nothing reads from the client. */
 void server_watch_client(struct req *r, bool on);
 
+/* ---- for requests on behalf of a request ---- */
+/* A connection to r's own server, as if r's client had opened it: what is sent on it goes the way
+ * of any request, from that client's address. *io is the client's end, the caller's to close. 0 or
+ * -errno. (inner.c) */
+int server_open_inner(struct req *r, struct io *io);
+
 /* ---- overload, shared by all cores ---- */
 /* 0: none, 1: answers close connections, 2: new requests are refused with 503. Set by the control
  * thread. */

@@ -17,9 +17,11 @@
 #include "gateway/gateway.h"
 #include "gateway/steps.h"
 #include "http/vars.h"
+#include "main/instance_id.h"
 #include "main/live.h"
 #include "main/memory.h"
 #include "net/resolver.h"
+#include "plugin/instance.h"
 #include "plugin/metrics.h"
 #include "plugins/list.h"
 #include "route/router.h"
@@ -404,9 +406,11 @@ static int64_t config_revision(void)
 static int boot_steps(struct err *e)
 {
     struct settings *s = boot.settings;
-    if (make_data_dir(e) != 0 || ensure_admin_key(s, e) != 0) {
+    if (make_data_dir(e) != 0 || ensure_admin_key(s, e) != 0 ||
+        instance_id_load(boot.data, s, &instance.id, e) != 0) {
         return -1;
     }
+    instance.stats = gateway_stats;
     const struct resolver_conf names = {.timeout_ms = 5000, .ipv6 = true, .search = true};
     resolver_init(&names);
     offload_init(s->weir.offload_threads);

@@ -47,6 +47,14 @@ struct prepare {
     enum conf_use use;
 };
 
+/* What a plugin answers itself, on routes with public-api (plugins.md, "Plugin APIs"). */
+struct endpoint {
+    enum http_method method;
+    const char *path;
+    const char *path_option; /* of plugin_attr.NAME: a path instead of that one; NULL: none */
+    enum verdict (*answer)(struct req *r); /* DONE; may park */
+};
+
 struct plugin {
     const char *name;
     int priority;
@@ -85,6 +93,8 @@ struct plugin {
     void (*delayed_body_filter)(struct req *r, const void *conf, struct body_run *b);
     void (*log)(struct req *r, const void *conf);
 
+    const struct endpoint *endpoints; /* the last has no path; NULL: none */
+
     /* Once a process on the control thread, with settings (plugin_attr); -1 with e refuses the
      * start. May be NULL. */
     int (*init)(const struct settings *s, struct err *e);
@@ -108,6 +118,9 @@ const struct plugin *plugin_at(unsigned index);
 unsigned plugin_index(const struct plugin *p);
 /* The enabled ones by descending priority (for /plugins/list). Control thread. */
 const struct plugin *const *plugin_by_priority(unsigned *n);
+/* The endpoint of an enabled plugin, NULL when there is none. Any thread. */
+const struct endpoint *plugin_find_endpoint(const struct settings *s, enum http_method method,
+                                            struct str path);
 /* The schema with `_meta` injected (borrowed, process lifetime); NULL when the plugin has none for
  * that use. */
 const json_t *plugin_schema(const struct plugin *p, enum conf_use use);

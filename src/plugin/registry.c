@@ -2,6 +2,7 @@
 /* registry: which plugins there are, which are enabled, their schemas, and what config/ needs of
  * them. */
 #include "base/assert.h"
+#include "config/settings.h"
 #include "plugin/plugin.h"
 #include "schema/jschema.h"
 
@@ -16,7 +17,7 @@
 
 struct entry {
     const struct plugin *plugin;
-    bool enabled;         /* control thread */
+    bool enabled;         /* relaxed atomic: written by the control thread */
     json_t *schema[USES]; /* made at start */
     struct jschema *compiled[USES];
     const void *metadata_defaults;
@@ -187,8 +188,9 @@ void plugin_registry_init(const struct plugin *const *all, unsigned n, const str
     n_sorted = 0;
     for (unsigned i = 0; i < n_entries; i++) {
         const struct plugin *p = entries[i].plugin;
-        entries[i].enabled = enabled ? is_listed(p, enabled, n_enabled) : !p->off_by_default;
-        if (entries[i].enabled) {
+        const bool on = enabled ? is_listed(p, enabled, n_enabled) : !p->off_by_default;
+        __atomic_store_n(&entries[i].enabled, on, __ATOMIC_RELAXED);
+        if (on) {
             sorted[n_sorted++] = p;
         }
     }
@@ -208,6 +210,29 @@ const struct plugin *plugin_find(struct str name)
     for (unsigned i = 0; i < n_entries; i++) {
         if (entries[i].enabled && str_eq(name, str_c(entries[i].plugin->name))) {
             return entries[i].plugin;
+        }
+    }
+    return NULL;
+}
+
+static struct str path_of(const struct settings *s, const struct plugin *p,
+                          const struct endpoint *e)
+{
+    const json_t *attr = e->path_option ? settings_plugin_attr(s, p->name) : NULL;
+    const struct str other = attr ? json_str(json_get(attr, e->path_option)) : STR_NONE;
+    return other.p ? other : str_c(e->path);
+}
+
+const struct endpoint *plugin_find_endpoint(const struct settings *s, enum http_method method,
+                                            struct str path)
+{
+    for (unsigned i = 0; i < n_entries; i++) {
+        const struct plugin *p = entries[i].plugin;
+        const struct endpoint *e = p->endpoints;
+        for (; e && e->path && __atomic_load_n(&entries[i].enabled, __ATOMIC_RELAXED); e++) {
+            if (e->method == method && str_eq(path_of(s, p, e), path)) {
+                return e;
+            }
         }
     }
     return NULL;

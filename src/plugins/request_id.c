@@ -45,16 +45,6 @@ extern const struct plugin request_id_plugin;
 
 /* ---- ids ---- */
 
-/* 16 bytes as 8-4-4-4-12 hexadecimal digits, with version and variant of RFC 9562 put in. */
-static struct str uuid_text(struct arena *a, uint64_t hi, uint64_t lo, unsigned version)
-{
-    hi = (hi & ~(uint64_t)0xf000) | (uint64_t)version << 12;
-    lo = (lo & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;
-    return arena_printf(a, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(hi >> 32),
-                        (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff),
-                        (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffff));
-}
-
 static struct str uuid(struct arena *a, const struct request_id_conf *c)
 {
     return uuid_text(a, random_u64(), random_u64(), 4);
