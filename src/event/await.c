@@ -9,6 +9,7 @@
  */
 #include "event/await.h"
 
+#include "event/io_layer.h"
 #include "event/io_ops.h"
 #include "event/lend.h"
 #include "fiber/fiber.h"
@@ -150,6 +151,9 @@ static int io_forget(struct io *io, bool closing)
     int fd = io->fd;
 
     if (fd >= 0) {
+        if (io->layer != NULL) {
+            io->layer->close(io);
+        }
         io_ops->release(io, closing);
         *io = (struct io)IO_CLOSED;
     }
@@ -170,29 +174,81 @@ void io_close(struct io *io)
     }
 }
 
-void io_watch(struct io *io, void (*fn)(struct io *io))
+void socket_shut(struct io *io)
+{
+    shutdown(io->fd, SHUT_WR);
+}
+
+void io_shut(struct io *io)
+{
+    (io->layer != NULL ? io->layer->shut : socket_shut)(io);
+}
+
+void socket_watch(struct io *io, void (*fn)(struct io *io))
 {
     io_ops->watch(io, fn);
 }
 
-int await_read(struct io *io, struct str *lent, int64_t deadline)
+void io_watch(struct io *io, void (*fn)(struct io *io))
+{
+    (io->layer != NULL ? io->layer->watch : io_ops->watch)(io, fn);
+}
+
+int socket_await_turn(struct io *io)
+{
+    io->reader = fiber_self();
+    int rc = fiber_yield();
+    if (rc == 0) {
+        io->reader = NULL;
+    }
+    return rc;
+}
+
+int socket_await_read(struct io *io, struct str *lent, int64_t deadline)
 {
     return fiber_must_end() ? -ECANCELED : io_ops->read(io, lent, deadline);
 }
 
-int await_read_into(struct io *io, void *p, size_t n, int64_t deadline)
+int await_read(struct io *io, struct str *lent, int64_t deadline)
 {
-    return fiber_must_end() ? -ECANCELED : io_ops->read_into(io, p, n, deadline);
+    if (fiber_must_end()) {
+        return -ECANCELED;
+    }
+    return (io->layer != NULL ? io->layer->read : io_ops->read)(io, lent, deadline);
 }
 
-int await_readable(struct io *io, int64_t deadline)
+int await_read_into(struct io *io, void *p, size_t n, int64_t deadline)
+{
+    if (fiber_must_end()) {
+        return -ECANCELED;
+    }
+    return (io->layer != NULL ? io->layer->read_into : io_ops->read_into)(io, p, n, deadline);
+}
+
+int socket_await_readable(struct io *io, int64_t deadline)
 {
     return fiber_must_end() ? -ECANCELED : io_ops->readable(io, deadline);
 }
 
-int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline)
+int await_readable(struct io *io, int64_t deadline)
+{
+    if (fiber_must_end()) {
+        return -ECANCELED;
+    }
+    return (io->layer != NULL ? io->layer->readable : io_ops->readable)(io, deadline);
+}
+
+int socket_await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline)
 {
     return fiber_must_end() ? -ECANCELED : io_ops->write(io, iov, iovcnt, deadline);
+}
+
+int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline)
+{
+    if (fiber_must_end()) {
+        return -ECANCELED;
+    }
+    return (io->layer != NULL ? io->layer->write : io_ops->write)(io, iov, iovcnt, deadline);
 }
 
 void io_set_min_drain(unsigned bytes_per_second)
@@ -202,7 +258,11 @@ void io_set_min_drain(unsigned bytes_per_second)
 
 ptrdiff_t await_splice(struct io *from, struct io *to, size_t n, int64_t deadline)
 {
-    return fiber_must_end() ? -ECANCELED : io_ops->splice(from, to, n, deadline);
+    if (fiber_must_end()) {
+        return -ECANCELED;
+    }
+    return from->layer != NULL || to->layer != NULL ? -ENOTSUP
+                                                    : io_ops->splice(from, to, n, deadline);
 }
 
 int await_connect(struct io *io, const struct addr *addr, int64_t deadline)

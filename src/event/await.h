@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 
 struct fiber;
+struct io_layer; /* event/io_layer.h */
 
 /* The most that await_read() lends at once. */
 #define LEND_BYTES (64 << 10)
@@ -39,6 +40,10 @@ struct io {
     uint32_t slot; /* the back end's */
     struct fiber *reader, *writer;
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
+    /* Between the socket and its users (TLS): the functions below go through it, and read and write
+     * what it carries. NULL: none. */
+    const struct io_layer *layer;
+    void *layer_state; /* the layer's */
 };
 /* An io that is closed; zeroed memory is not one. */
 #define IO_CLOSED                                                                                  \
@@ -54,6 +59,8 @@ int io_open(struct io *io, int fd);
 void io_close(struct io *io);
 /* Give fd back without closing it (hand-over). Fibers that wait wake as with io_close(). */
 int io_release(struct io *io);
+/* Say that nothing more will be sent; reading goes on. Only while nobody writes. */
+void io_shut(struct io *io);
 /*
  * No fiber: call fn(io) on the loop when there is something to read, an error, or the end. One
  * shot; fn usually starts a fiber, and may free io. This is how an idle connection costs no stack.
@@ -81,7 +88,8 @@ int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline);
  * is -ETIMEDOUT. */
 void io_set_min_drain(unsigned bytes_per_second);
 /* Zero-copy move of at most n bytes from one socket to the other through a pipe of this thread's
- * pool; > 0 moved, 0 end of stream. -ENOTSUP when these descriptors cannot: nothing was moved. */
+ * pool; > 0 moved, 0 end of stream. -ENOTSUP when these descriptors cannot, or one has a layer:
+ * nothing was moved. */
 ptrdiff_t await_splice(struct io *from, struct io *to, size_t n, int64_t deadline);
 /* A non-blocking stream socket connected to addr, registered in *io. On failure *io is closed; it
  * must not be freed meanwhile. */

@@ -29,10 +29,15 @@ static _Thread_local char *current;
 static _Thread_local char *spare[SPARE];
 static _Thread_local unsigned spares;
 
+char *lend_spare(void)
+{
+    return spares > 0 ? spare[--spares] : mem_resize(NULL, LEND_BYTES);
+}
+
 char *lend_buffer(void)
 {
     if (current == NULL) {
-        current = spares > 0 ? spare[--spares] : mem_resize(NULL, LEND_BYTES);
+        current = lend_spare();
     }
     ASAN_UNPOISON_MEMORY_REGION(current, LEND_BYTES);
     return current;

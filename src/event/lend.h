@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * lend: the memory that await_read() lends. Inside knowledge of event/.
+ * lend: the memory that await_read() lends. Inside knowledge of event/ and of what lies between
+ * its sockets and their users (io_layer.h).
  *
  * A thread has one read buffer that every read goes into: it stays in cache, and an idle connection
  * has none. Only the running fiber can hold valid lent memory (parking ends the loan), so a fiber
@@ -23,5 +24,7 @@ void lend_expire(void);
  * lend_return(); NULL when none does. */
 char *lend_keep(const struct iovec *iov, int iovcnt);
 void lend_return(char *buffer);
+/* Another buffer of LEND_BYTES, the caller's until lend_return(). */
+char *lend_spare(void);
 /* Thread end. */
 void lend_fini(void);

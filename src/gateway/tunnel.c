@@ -47,7 +47,7 @@ static int carry(struct tunnel *t)
         }
     }
     if (n == 0) {
-        shutdown(t->to->fd, SHUT_WR);
+        io_shut(t->to);
     }
     return n;
 }

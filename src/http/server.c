@@ -814,7 +814,7 @@ static void linger(struct h1_req *q)
     int64_t until = deadline_in(LINGER_MS);
     size_t budget = 16 * DRAIN_BYTES;
     struct str junk;
-    shutdown(c->io.fd, SHUT_WR);
+    io_shut(&c->io);
     while (budget > 0) {
         int n = await_read(&c->io, &junk, until);
         if (n <= 0) {
