@@ -7,6 +7,7 @@
  * Which values are secret stands in the plugins' field tables (.secret).
  */
 #include "admin/admin_priv.h"
+#include "base/assert.h"
 #include "base/hash.h"
 #include "plugin/plugin.h"
 
@@ -169,19 +170,35 @@ static json_t *tls_of(enum object_kind kind, const json_t *value)
     return json_get(upstream, "tls");
 }
 
-static void change_client_key(enum object_kind kind, json_t *value, bool from_clear, text_fn *fn)
+/* A private key, told by how PEM begins; what else there may be is a reference to a secret. */
+static bool is_clear_key(struct str text)
 {
-    json_t *tls = tls_of(kind, value);
-    struct str key = json_str(json_get(tls, "client_key"));
+    return str_starts(text, STR("---"));
+}
 
-    if (!str_is_none(key) && str_starts(key, STR("---")) == from_clear) {
-        struct arena *a = arena_new(key.n * 2 + 64);
-        json_t *changed = fn(a, key);
-        if (changed) {
-            json_object_set_new(tls, "client_key", changed);
-        }
-        arena_free(a);
+static json_t *encrypted_key(struct arena *a, struct str text)
+{
+    return is_clear_key(text) ? encrypted(a, text) : NULL;
+}
+
+static json_t *decrypted_key(struct arena *a, struct str text)
+{
+    return is_clear_key(text) ? NULL : decrypted(a, text);
+}
+
+static void change_keys(enum object_kind kind, json_t *value, text_fn *fn)
+{
+    static const struct str ssl_paths[] = {STR_INIT("key"), STR_INIT("keys")};
+    json_t *tls = tls_of(kind, value);
+    struct arena *a = arena_new(8192);
+
+    for (size_t i = 0; kind == K_SSL && i < LENGTH_OF(ssl_paths); i++) {
+        json_decref(change_texts(json_incref(value), ssl_paths[i], a, fn));
     }
+    if (tls != NULL) {
+        json_decref(change_texts(json_incref(tls), STR("client_key"), a, fn));
+    }
+    arena_free(a);
 }
 
 void secrets_encrypt(enum object_kind kind, json_t *value)
@@ -190,7 +207,7 @@ void secrets_encrypt(enum object_kind kind, json_t *value)
         change_plugins(kind, value, encrypted);
     }
     /* Private keys whatever the setting says. */
-    change_client_key(kind, value, true, encrypted);
+    change_keys(kind, value, encrypted_key);
 }
 
 void secrets_decrypt(enum object_kind kind, json_t *value)
@@ -202,5 +219,13 @@ void secrets_decrypt(enum object_kind kind, json_t *value)
 
 void secrets_decrypt_keys(enum object_kind kind, json_t *value)
 {
-    change_client_key(kind, value, false, decrypted);
+    change_keys(kind, value, decrypted_key);
+}
+
+void secrets_hide(enum object_kind kind, json_t *value)
+{
+    if (kind == K_SSL) {
+        json_object_del(value, "key");
+        json_object_del(value, "keys");
+    }
 }

@@ -130,8 +130,9 @@ static bool query_matches(const struct query *q, const json_t *value)
 
 /* Those of items that are of the collection itself (not credentials of a consumer) and match. Lets
  * other work in now and then. */
-static size_t await_select(const struct query *q, struct arena *a, const struct store_item *items,
-                           size_t n, size_t prefix, struct found *out)
+static size_t await_select(const struct query *q, enum object_kind kind, struct arena *a,
+                           const struct store_item *items, size_t n, size_t prefix,
+                           struct found *out)
 {
     size_t found = 0;
 
@@ -141,6 +142,7 @@ static size_t await_select(const struct query *q, struct arena *a, const struct 
         }
         struct arena *work = arena_new(4096);
         json_t *value = stored_value(work, &items[i]);
+        secrets_hide(kind, value);
         if (value && query_matches(q, value)) {
             out[found++] = (struct found){.it = &items[i], .text = json_text(a, value)};
         }
@@ -234,7 +236,7 @@ void list_await_handle(struct call *c)
         return;
     }
     struct found *v = ARENA_ARRAY(a, struct found, n + 1);
-    size_t total = await_select(&q, a, items, n, prefix.n, v), first = 0, count = total;
+    size_t total = await_select(&q, kind, a, items, n, prefix.n, v), first = 0, count = total;
     if (q.paged) {
         qsort(v, total, sizeof(*v), by_creation);
         cut_page(&q, total, &first, &count);

@@ -122,8 +122,10 @@ struct str crypt_decrypt(struct arena *a, const struct settings *s, struct str t
 void secrets_encrypt(enum object_kind kind, json_t *value);
 /* Plugin secrets in clear. */
 void secrets_decrypt(enum object_kind kind, json_t *value);
-/* Private keys of upstreams too, which the API never shows in clear. */
+/* Private keys too, which the API never shows in clear. */
 void secrets_decrypt_keys(enum object_kind kind, json_t *value);
+/* Leave out what reading never shows: the keys of ssl objects. */
+void secrets_hide(enum object_kind kind, json_t *value);
 
 /* ---- admin_schema.c ---- */
 void schema_handle(struct call *c);  /* GET /schema/... */

@@ -7,12 +7,12 @@
 #include "admin/admin_priv.h"
 #include "plugin/plugin.h"
 
-static bool object_exists(void *arg, enum object_kind k, struct str id)
+static const struct object *find_object(void *arg, enum object_kind k, struct str id)
 {
-    return snapshot_find(admin_deps.current(), k, id) != NULL;
+    return snapshot_find(admin_deps.current(), k, id);
 }
 
-const struct resource_refs admin_refs = {.exists = object_exists};
+const struct resource_refs admin_refs = {.find = find_object};
 
 /* ---- who uses an object ---- */
 

@@ -23,6 +23,7 @@ static const struct face faces[] = {
     {K_GLOBAL_RULE, .patches = true, .has_times = true},
     {K_PLUGIN_CONFIG, .patches = true, .has_times = true},
     {K_PLUGIN_METADATA, .id_outside = true},
+    {K_SSL, .posts = true, .patches = true, .has_times = true},
 };
 
 const struct face *face_find(struct str plural)
@@ -159,6 +160,7 @@ static void await_reply_missing(struct call *c, struct str key)
     json_t *kvs = json_array();
     for (size_t i = 0; i < n; i++) {
         json_t *value = keep_json(c->r->arena, json_parse(items[i].value, &e));
+        secrets_hide(c->face->kind, value);
         json_t *o = shown_item(c->r->arena, items[i].key, value ? value : json_null(), NULL);
         set_number_text(o, "create_revision", items[i].created);
         set_number_text(o, "mod_revision", items[i].modified);
@@ -194,6 +196,7 @@ static void await_get_one(struct call *c)
     }
     json_t *value = it.modified ? stored_value(c->r->arena, &it) : NULL;
     if (value) {
+        secrets_hide(c->face->kind, value);
         reply_item(c, 200, "get", shown_item(c->r->arena, it.key, value, &it));
     } else {
         await_reply_missing(c, call_key(c));

@@ -56,8 +56,8 @@ static int credential_after(const struct check *c)
     if (check_all_auth(plugins, c->e) != 0) {
         return -1;
     }
-    if (split_id(c->id, &user, &id) && c->refs != NULL && c->refs->exists != NULL &&
-        !c->refs->exists(c->refs->arg, K_CONSUMER, user)) {
+    if (split_id(c->id, &user, &id) && c->refs != NULL && c->refs->find != NULL &&
+        c->refs->find(c->refs->arg, K_CONSUMER, user) == NULL) {
         return err_set(c->e, "consumer not found");
     }
     return 0;

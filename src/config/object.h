@@ -8,6 +8,8 @@
  * arrays and compiled things live in the object's own arena and JSON.
  */
 #include "base/ip.h"
+#include "base/re.h"
+#include "net/tls.h"
 #include "schema/expr.h"
 #include "schema/field.h"
 #include "script/lua_fn.h"
@@ -23,7 +25,8 @@
     X(CONSUMER_GROUP, "consumer_groups", "consumer group") \
     X(GLOBAL_RULE, "global_rules", "global rule") \
     X(PLUGIN_CONFIG, "plugin_configs", "plugin config") \
-    X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata")
+    X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata") \
+    X(SSL, "ssls", "ssl")
 enum object_kind {
 #define X(id, plural, word) K_##id,
     OBJECT_KINDS(X)
@@ -108,6 +111,9 @@ struct upstream_conf {
     int64_t pool_size, pool_idle_ms, pool_requests;
     bool needs_discovery; /* service_name + discovery_type: no nodes here */
     struct str id, name;
+    struct str client_cert_id;    /* of an ssl object; STR_NONE: none */
+    struct tls_pair *client_pair; /* NULL: none */
+    bool tls_verify;
 };
 
 struct upstream {
@@ -182,6 +188,16 @@ struct plugin_config {
 struct global_rule {
     struct object o;
     struct plugin_set plugins;
+};
+struct ssl {
+    struct object o;
+    bool is_client;         /* for upstreams (client_cert_id), the first pair */
+    bool enabled;           /* status 1 */
+    const struct str *snis; /* lower case */
+    unsigned n_snis;
+    struct tls_identity tls;      /* tls.trust: clients must show a certificate */
+    const struct re *const *skip; /* but for these paths */
+    unsigned n_skip;
 };
 struct plugin_metadata {
     struct object o;

@@ -23,6 +23,7 @@ static const struct resource_type *const types[K_COUNT] = {
     [K_GLOBAL_RULE] = &global_rule_type,
     [K_PLUGIN_CONFIG] = &plugin_config_type,
     [K_PLUGIN_METADATA] = &plugin_metadata_type,
+    [K_SSL] = &ssl_type,
 };
 
 uint64_t serial_next(void)
@@ -66,12 +67,17 @@ static const struct jschema *compiled_schema(enum object_kind k)
     return compiled[k];
 }
 
-/* Check the copy, which gets its defaults. */
-static int check_schema(enum object_kind k, json_t *copy, struct err *e)
+/* Check the value, which gets its defaults unless it has references to secrets: those are checked
+ * as what they may stand for. */
+static int check_schema(enum object_kind k, json_t *value, struct err *e)
 {
     const struct jschema *s = compiled_schema(k);
+    json_t *copy = types[k]->fill_refs != NULL ? json_deep_copy(value) : NULL;
+    const bool has_refs = copy != NULL && types[k]->fill_refs(copy);
+    const int rc = s != NULL ? jschema_check(s, has_refs ? copy : value, e) : 0;
 
-    return s != NULL ? jschema_check(s, copy, e) : 0;
+    json_decref(copy);
+    return rc;
 }
 
 int resource_check_schema(enum object_kind k, const json_t *value, struct err *e)
@@ -85,19 +91,44 @@ int resource_check_schema(enum object_kind k, const json_t *value, struct err *e
 
 /* ---- shared checks ---- */
 
+/* An id as text: some write numbers. */
+static struct str id_text(struct arena *a, const json_t *v)
+{
+    return json_is_string(v) ? json_str(v) : json_text(a, v);
+}
+
 int check_reference(const struct check *c, enum object_kind k, const char *property,
                     const char *what)
 {
     const json_t *v = json_get(c->value, property);
 
-    if (v == NULL || c->refs == NULL || c->refs->exists == NULL) {
+    if (v == NULL || c->refs == NULL || c->refs->find == NULL) {
         return 0;
     }
     struct arena *a = arena_new(256);
-    struct str id = json_is_string(v) ? json_str(v) : json_text(a, v);
-    if (!c->refs->exists(c->refs->arg, k, id)) {
+    struct str id = id_text(a, v);
+    if (c->refs->find(c->refs->arg, k, id) == NULL) {
         err_set(c->e, "failed to fetch %s info by %s id [%.*s], response code: 404", what, what,
                 STR_ARG(id));
+    }
+    arena_free(a);
+    return err_is_set(c->e) ? -1 : 0;
+}
+
+int check_client_cert(const struct check *c, const json_t *upstream)
+{
+    const json_t *v = json_get(json_get(upstream, "tls"), "client_cert_id");
+
+    if (v == NULL || c->refs == NULL || c->refs->find == NULL) {
+        return 0;
+    }
+    struct arena *a = arena_new(256);
+    struct str id = id_text(a, v);
+    const struct ssl *s = (const struct ssl *)c->refs->find(c->refs->arg, K_SSL, id);
+    if (s == NULL) {
+        err_set(c->e, "failed to fetch ssl info by ssl id [%.*s], response code: 404", STR_ARG(id));
+    } else if (!s->is_client) {
+        err_set(c->e, "failed to fetch ssl info by ssl id [%.*s], wrong ssl type", STR_ARG(id));
     }
     arena_free(a);
     return err_is_set(c->e) ? -1 : 0;
@@ -107,7 +138,8 @@ int check_inline_upstream(const struct check *c)
 {
     const json_t *u = json_get(c->value, "upstream");
 
-    return u != NULL ? upstream_conf_check(u, c->e) : 0;
+    return u == NULL || (upstream_conf_check(u, c->e) == 0 && check_client_cert(c, u) == 0) ? 0
+                                                                                            : -1;
 }
 
 int check_no_script(const struct check *c)

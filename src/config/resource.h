@@ -11,9 +11,10 @@
  * lifetime). NULL for plugin_metadata, where each plugin has its own. */
 const json_t *resource_schema(enum object_kind k);
 
-/* Does an object exist? For reference checks; NULL in resource_check() skips them. */
+/* Other objects as they are now, NULL: there is none. For reference checks; NULL in
+ * resource_check() skips them. */
 struct resource_refs {
-    bool (*exists)(void *arg, enum object_kind k, struct str id);
+    const struct object *(*find)(void *arg, enum object_kind k, struct str id);
     void *arg;
 };
 /*

@@ -21,6 +21,9 @@ struct resource_type {
     const char *extra;
     bool has_upstream; /* a property `upstream` with the schema of upstreams */
     bool has_id;       /* the value carries its own id */
+    /* Put text that the schema takes in place of references to secrets, in a copy for the schema;
+     * may be NULL. True: there was one. */
+    bool (*fill_refs)(json_t *copy);
     /* What is looked at before the schema; may be NULL. 0, or -1 with the whole message. */
     int (*before)(const struct check *c);
     /* What no schema says; fills the defaults of plugin confs. May be NULL. */
@@ -30,7 +33,7 @@ struct resource_type {
 };
 extern const struct resource_type route_type, service_type, upstream_type, consumer_type,
     credential_type, consumer_group_type, global_rule_type, plugin_config_type,
-    plugin_metadata_type;
+    plugin_metadata_type, ssl_type;
 
 /* ---- schema texts that several kinds have ---- */
 /* clang-format off */
@@ -77,6 +80,8 @@ int64_t seconds_to_ms(double s);
  * nobody can tell. */
 int check_reference(const struct check *c, enum object_kind k, const char *property,
                     const char *what);
+/* The ssl object that an upstream names: there, and of type client. */
+int check_client_cert(const struct check *c, const json_t *upstream);
 /* The inline upstream of a value, when there is one. */
 int check_inline_upstream(const struct check *c);
 /* `script` stands for plugins, and the interfaces it calls are not here. */
@@ -100,6 +105,7 @@ int auths_build(struct arena *a, struct str owner, const json_t *plugins,
                 const struct auth_use **out, unsigned *n, struct err *e);
 
 /* ---- references to secrets (secret_ref.c) ---- */
+bool secret_ref_is(struct str s);
 /* conf itself, or a copy in which $env:// strings stand for their values, freed with the arena.
  * *unresolved says that one could not be resolved (it stays as it is). */
 const json_t *secret_refs_resolve(struct arena *a, const json_t *conf, bool *unresolved);

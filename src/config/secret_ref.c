@@ -21,6 +21,11 @@ static bool is_manager(struct str s)
     return str_starts(s, STR("$secret://"));
 }
 
+bool secret_ref_is(struct str s)
+{
+    return is_env(s) || is_manager(s);
+}
+
 /* The value under key in JSON text; not a string: STR_NONE. */
 static struct str json_member(struct arena *a, const char *text, struct str key)
 {
@@ -61,7 +66,7 @@ static bool has_refs(const json_t *v)
     size_t i;
 
     if (json_is_string(v)) {
-        return is_env(json_str(v)) || is_manager(json_str(v));
+        return secret_ref_is(json_str(v));
     }
     json_object_foreach((json_t *)v, key, member) {
         if (has_refs(member)) {

@@ -46,6 +46,8 @@ static struct snapshot *snapshot_fork(const struct snapshot *old)
     s->identities = map_share(old->identities);
     s->service_routes = map_share(old->service_routes);
     s->consumer_credentials = map_share(old->consumer_credentials);
+    s->sni = map_share(old->sni);
+    s->n_mtls = old->n_mtls;
     s->router = old->router != NULL ? config_hooks.router_hold(old->router) : NULL;
     return s;
 }
@@ -67,6 +69,7 @@ void snapshot_drop(struct snapshot *s)
     pmap_drop(s->identities, &identity_map_type);
     pmap_drop(s->service_routes, &group_map_type);
     pmap_drop(s->consumer_credentials, &group_map_type);
+    pmap_drop(s->sni, &group_map_type);
     for (int k = 0; k < K_COUNT; k++) {
         pmap_drop(s->objects[k], &object_map_type);
     }
@@ -224,6 +227,23 @@ static void relink_credential(struct snapshot *s, struct credential *old, struct
     }
 }
 
+static bool serves(const struct ssl *s)
+{
+    return s != NULL && !s->is_client && s->enabled;
+}
+
+static void relink_ssl(struct snapshot *s, struct ssl *old, struct ssl *new)
+{
+    for (unsigned i = 0; serves(old) && i < old->n_snis; i++) {
+        group_remove(&s->sni, old->snis[i], &old->o);
+    }
+    for (unsigned i = 0; serves(new) && i < new->n_snis; i++) {
+        group_add(&s->sni, new->snis[i], &new->o);
+    }
+    s->n_mtls -= serves(old) && old->tls.trust != NULL;
+    s->n_mtls += serves(new) && new->tls.trust != NULL;
+}
+
 static void relink(struct snapshot *s, enum object_kind k, void *old, void *new)
 {
     switch (k) {
@@ -238,6 +258,9 @@ static void relink(struct snapshot *s, enum object_kind k, void *old, void *new)
         break;
     case K_CREDENTIAL:
         relink_credential(s, old, new);
+        break;
+    case K_SSL:
+        relink_ssl(s, old, new);
         break;
     case K_UPSTREAM:
     case K_CONSUMER_GROUP:
@@ -425,4 +448,42 @@ const void *snapshot_metadata(const struct snapshot *s, const char *plugin)
     const struct plugin_metadata *m = SNAP_FIND(s, PLUGIN_METADATA, plugin_metadata, str_c(plugin));
 
     return m != NULL ? m->conf : NULL;
+}
+
+static bool first_made(struct str id, void *value, void *arg)
+{
+    const struct object *o = value, **first = arg;
+
+    (void)id;
+    if (*first == NULL || o->created_index < (*first)->created_index ||
+        (o->created_index == (*first)->created_index && str_cmp(o->id, (*first)->id) < 0)) {
+        *first = o;
+    }
+    return true;
+}
+
+static const struct ssl *ssl_of(const struct snapshot *s, struct str pattern)
+{
+    const struct object *first = NULL;
+
+    pmap_each(group_members(s->sni, pattern), first_made, &first);
+    return (const struct ssl *)(const void *)first;
+}
+
+const struct ssl *snapshot_ssl(const struct snapshot *s, struct str name)
+{
+    char pattern[256] = "*";
+    const struct ssl *found = ssl_of(s, name);
+
+    /* "*" may stand for the beginning of the first label, too. */
+    for (size_t i = 0; found == NULL && i < name.n && name.n - i < sizeof(pattern); i++) {
+        if (i > 0 || name.p[0] != '.') {
+            memcpy(pattern + 1, name.p + i, name.n - i);
+            found = ssl_of(s, str_of(pattern, 1 + name.n - i));
+        }
+        if (name.p[i] == '.') {
+            break;
+        }
+    }
+    return found != NULL ? found : ssl_of(s, STR("*"));
 }

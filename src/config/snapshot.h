@@ -19,6 +19,8 @@ struct snapshot {
     const struct global_rule *const *global_rules; /* in id order */
     unsigned n_global_rules;
     struct arena *arena; /* of the arrays above; NULL when there are none */
+    struct pmap *sni;    /* name -> group of ssl objects of type server */
+    unsigned n_mtls;     /* of these, how many ask for client certificates */
     /* What depends on what, for the next change; control thread only. */
     /* service id -> group of routes that take their hosts from it, whether it exists or not */
     struct pmap *service_routes;
@@ -49,6 +51,9 @@ const struct object *snapshot_find(const struct snapshot *s, enum object_kind ki
 /* Typed: const struct service *svc = SNAP_FIND(s, SERVICE, service, id); */
 #define SNAP_FIND(snap, KIND, type, id)                                                            \
     ((const struct type *)(const void *)snapshot_find(snap, K_##KIND, id))
+/* The ssl object for a name (lower case, no final dot): exact, else *.d for one label, else *; of
+ * equals the one made first. NULL: none. */
+const struct ssl *snapshot_ssl(const struct snapshot *s, struct str name);
 const struct identity *snapshot_identity(const struct snapshot *s, const char *plugin,
                                          struct str key);
 /* The compiled plugin_metadata of a plugin, NULL when there is none. */

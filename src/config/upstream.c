@@ -4,17 +4,13 @@
  * conf.
  *
  * What the schema takes and this build does not do is said in the log when the upstream is built:
- * health checks are not made, and requests to other schemes than http, and to discovered nodes, are
- * refused by the gateway.
+ * health checks are not made, and requests to other schemes than http and https, and to discovered
+ * nodes, are refused by the gateway.
  */
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/re.h"
 #include "config/resource_priv.h"
-
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 
 struct keepalive_json {
     int64_t size, requests;
@@ -220,53 +216,11 @@ static int check_list_nodes(const json_t *nodes, struct err *e)
     return 0;
 }
 
-static BIO *text_bio(struct str s)
-{
-    return BIO_new_mem_buf(s.p, (int)s.n);
-}
-
-/* Both are bounded by the schema to 64 KB. */
-static int check_client_cert(struct str cert, struct str key, struct err *e)
-{
-    BIO *b = text_bio(cert);
-    X509 *x = PEM_read_bio_X509_AUX(b, NULL, NULL, NULL);
-    EVP_PKEY *k = NULL;
-
-    BIO_free(b);
-    if (x == NULL) {
-        err_set(e, "failed to parse cert: PEM_read_bio_X509_AUX() failed");
-    } else if (!str_starts(key, STR("---"))) {
-        err_set(e, "failed to decrypt previous encrypted key");
-    } else {
-        b = text_bio(key);
-        k = PEM_read_bio_PrivateKey(b, NULL, NULL, (void *)"");
-        BIO_free(b);
-        if (k == NULL) {
-            err_set(e, "failed to parse key: PEM_read_bio_PrivateKey() failed");
-        }
-    }
-    X509_free(x);
-    EVP_PKEY_free(k);
-    ERR_clear_error();
-    return err_is_set(e) ? -1 : 0;
-}
-
 static int check_tls(const json_t *tls, struct err *e)
 {
-    const json_t *id = json_get(tls, "client_cert_id");
-
-    if (id != NULL) {
-        /* This build has no ssl objects, so none can be meant. */
-        struct arena *a = arena_new(128);
-        struct str text = json_is_string(id) ? json_str(id) : json_text(a, id);
-
-        err_set(e, "failed to fetch ssl info by ssl id [%.*s], response code: 404", STR_ARG(text));
-        arena_free(a);
-        return -1;
-    }
     struct str cert = json_str(json_get(tls, "client_cert"));
-    return str_is_none(cert) ? 0
-                             : check_client_cert(cert, json_str(json_get(tls, "client_key")), e);
+
+    return str_is_none(cert) ? 0 : tls_pair_check(cert, json_str(json_get(tls, "client_key")), e);
 }
 
 /* The names a hash key may have, as the messages show them: Lua doubles backslashes, and there are
@@ -340,7 +294,7 @@ int upstream_conf_check(const json_t *v, struct err *e)
 
 static int upstream_after(const struct check *c)
 {
-    return upstream_conf_check(c->value, c->e);
+    return upstream_conf_check(c->value, c->e) == 0 ? check_client_cert(c, c->value) : -1;
 }
 
 /* ---- building ---- */
@@ -477,7 +431,7 @@ static void warn_unsupported(const struct upstream_json *j, struct str id)
                  "as healthy",
                  STR_ARG(id));
     }
-    if (!str_eq(j->scheme, STR("http"))) {
+    if (!str_eq(j->scheme, STR("http")) && !str_eq(j->scheme, STR("https"))) {
         LOG_RATE(
             WARN,
             "upstream %.*s: scheme %.*s is not supported by this build, requests to it are refused",
@@ -488,6 +442,28 @@ static void warn_unsupported(const struct upstream_json *j, struct str id)
                  "upstream %.*s: service_name: service discovery is not supported by this build, "
                  "requests to it are refused",
                  STR_ARG(id));
+    }
+}
+
+static void pair_drop(void *pair)
+{
+    tls_pair_fini(pair);
+}
+
+static void tls_build(struct arena *a, const json_t *tls, struct upstream_conf *c)
+{
+    const json_t *id = json_get(tls, "client_cert_id");
+    struct str cert = json_str(json_get(tls, "client_cert"));
+
+    c->tls_verify = json_is_true(json_get(tls, "verify"));
+    c->client_cert_id = id == NULL           ? STR_NONE
+                        : json_is_string(id) ? json_str(id)
+                                             : json_text(a, id);
+    if (!str_is_none(cert)) {
+        c->client_pair = ARENA_NEW(a, struct tls_pair);
+        *c->client_pair =
+            (struct tls_pair){.cert = cert, .key = json_str(json_get(tls, "client_key"))};
+        arena_on_reset(a, pair_drop, c->client_pair);
     }
 }
 
@@ -520,6 +496,7 @@ static void conf_fill(struct arena *a, const json_t *value, struct str id, struc
     };
     nodes_build(a, &j, c);
     hash_build(a, &j, c);
+    tls_build(a, j.tls, c);
 }
 
 const struct upstream_conf *upstream_conf_new(const json_t *value, struct str id, struct arena *a,

@@ -40,6 +40,8 @@ void tls_trust_drop(struct tls_trust *t);
 /* ---- towards clients ---- */
 
 enum tls_protocol { TLS_1_1 = 1, TLS_1_2 = 2, TLS_1_3 = 4 };
+/* The bit of "TLSv1.2"; 0: none is called so. */
+unsigned tls_protocol_of(struct str name);
 
 /* What the clients that ask for a name get. Immutable; any thread. */
 struct tls_identity {

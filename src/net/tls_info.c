@@ -7,6 +7,14 @@ bool io_is_tls(const struct io *io)
     return tls_of(io) != NULL;
 }
 
+unsigned tls_protocol_of(struct str name)
+{
+    return str_eq(name, STR("TLSv1.1"))   ? TLS_1_1
+           : str_eq(name, STR("TLSv1.2")) ? TLS_1_2
+           : str_eq(name, STR("TLSv1.3")) ? TLS_1_3
+                                          : 0;
+}
+
 struct str tls_alpn(const struct io *io)
 {
     const struct tls *t = tls_of(io);

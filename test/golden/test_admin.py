@@ -20,8 +20,8 @@ import weirtest  # noqa: E402
 CASES = json.load(open(os.path.join(HERE, "golden-admin.json")))["cases"]
 SCHEMAS = json.load(open(os.path.join(HERE, "schemas.json")))
 
-OTHER_KINDS = {"ssls", "protos", "secrets", "stream_routes", "configs", "graphql_cost_decorations"}
-OTHER_SCHEMAS = {"ssl", "proto", "stream_route", "graphql_cost_decoration"}
+OTHER_KINDS = {"protos", "secrets", "stream_routes", "configs", "graphql_cost_decorations"}
+OTHER_SCHEMAS = {"proto", "stream_route", "graphql_cost_decoration"}
 REFERENCES = {"upstream_id": "upstreams", "service_id": "services", "plugin_config_id": "plugin_configs", "group_id": "consumer_groups"}
 
 # name -> (status here, why)
@@ -40,8 +40,13 @@ DIFFERENCES = {
 }
 
 HELLO = '{"uri":"/hello","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1980":1}}}'
+SSL = '{"cert":"<CERT_A>","key":"<KEY_A>","sni":"test.com",'
 # Bodies that were too long to record.
 LONG_BODIES = {
+    "ssl-client-ca": SSL + '"client":{"ca":"<CA_A>","depth":2,"skip_mtls_uri_regex":["/a.*"]}}',
+    "ssl-certs-mismatch": SSL + '"certs":["<CERT_A>"]}',
+    "ssl-certs-bad": SSL + '"certs":["' + "x" * 200 + '"],"keys":["<KEY_A>"]}',
+    "ssl-certs-ok": SSL + '"certs":["<CERT_A>"],"keys":["<KEY_A>"]}',
     "body-too-big": HELLO[:-1] + ',"desc":"' + "a" * (1600022 - len(HELLO) - 10) + '"}',
     "route-uri-too-long": '{"uri":"/' + "a" * 4096 + '","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1980":1}}}',
 }
@@ -130,7 +135,7 @@ class Scope:
             return "resource kind is not built"
         if parts[:1] == ["schema"] and OTHER_SCHEMAS & set(parts):
             return "resource kind is not built"
-        if "subsystem=stream" in case["request"]["path"] or "client_cert_id" in case["request"].get("body", ""):
+        if "subsystem=stream" in case["request"]["path"]:
             return "resource kind is not built"
         missing = (plugins_of(case) & set(SCHEMAS["plugins"])) - self.built
         return f"plugin {', '.join(sorted(missing))} is not built" if missing else None

@@ -66,6 +66,7 @@ static void schemas_equal_the_references(void)
         {K_CONSUMER_GROUP, "consumer_group"},
         {K_GLOBAL_RULE, "global_rule"},
         {K_PLUGIN_CONFIG, "plugin_config"},
+        {K_SSL, "ssl"},
     };
     json_t *all = golden();
 

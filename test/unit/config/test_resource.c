@@ -16,17 +16,19 @@ static json_t *json(const char *text)
     return v;
 }
 
-static bool only_1_exists(void *arg, enum object_kind k, struct str id)
+static const struct object *only_1_exists(void *arg, enum object_kind k, struct str id)
 {
+    static const struct ssl of_type_server;
+
     (void)arg, (void)k;
-    return str_eq(id, STR("1"));
+    return str_eq(id, STR("1")) ? &of_type_server.o : NULL;
 }
 
 /* The message for value under id; "" when it is accepted. */
 static const char *verdict(enum object_kind k, const char *id, const char *value)
 {
     static struct err e;
-    static const struct resource_refs refs = {.exists = only_1_exists};
+    static const struct resource_refs refs = {.find = only_1_exists};
     json_t *v = json(value), *before = json_deep_copy(v);
 
     e.msg[0] = 0;
