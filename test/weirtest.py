@@ -137,6 +137,7 @@ class Gateway:
         self.own_data = data is None
         self.data = data or os.path.join(self.dir, "data")
         self.port = free_port()
+        self.tls_port = free_port()
         self.admin_port = free_port()
         self.metrics_port = free_port()
         self.status_port = free_port()
@@ -146,6 +147,7 @@ class Gateway:
             "apisix": {
                 "node_listen": [self.port],
                 "status": {"ip": "127.0.0.1", "port": self.status_port},
+                "ssl": {"listen": [{"port": self.tls_port}]},
                 "enable_ipv6": False,
             },
             "deployment": {
@@ -241,7 +243,7 @@ class Gateway:
 
     def clear(self):
         """Remove every object, so that a test starts from nothing."""
-        for kind in ("routes", "services", "upstreams", "plugin_configs", "consumers", "consumer_groups", "global_rules", "plugin_metadata"):
+        for kind in ("routes", "services", "upstreams", "plugin_configs", "consumers", "consumer_groups", "global_rules", "plugin_metadata", "ssls"):
             listed = json.loads(self.admin("GET", "/" + kind).body)
             for item in listed.get("list") or []:
                 self.delete("/" + kind + "/" + item["key"].rsplit("/", 1)[1])

@@ -43,6 +43,12 @@ struct settings {
     bool encrypt_fields;
     const struct str *keyring;
     unsigned n_keyring;
+    struct {
+        unsigned protocols; /* TLS_ bits */
+        struct str ciphers, fallback_sni;
+        struct str trusted; /* file of certificates, or "system"; STR_NONE: not said */
+        bool enable, tickets;
+    } ssl;
     struct listen_addr control; /* addr.len 0: off */
     struct listen_addr status;  /* addr.len 0: off */
 
@@ -72,7 +78,7 @@ struct settings {
     unsigned n_real_ip_from;
     int64_t upstream_keepalive, upstream_keepalive_requests, upstream_keepalive_timeout_ms;
     struct str charset;
-    bool underscores_in_headers;
+    bool underscores_in_headers, upstream_sni;
 
     /* plugins */
     const struct str *plugins; /* enabled names, NULL: all that are built */
@@ -99,6 +105,9 @@ struct settings {
         int64_t keepalive_requests; /* requests on one client connection */
         /* insecure_known_key: allow an admin key that was published */
         bool known_key;
+        /* insecure_upstream_tls: certificates of upstreams are not checked unless they ask for it
+         */
+        bool upstream_unchecked;
     } weir;
 };
 

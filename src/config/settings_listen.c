@@ -25,7 +25,7 @@ struct listeners {
 
 /* One entry: an address, or all of them when ip is STR_NONE. */
 static int add_proxy(const struct reader *r, struct listeners *out, const char *path, struct str ip,
-                     const json_t *port)
+                     const json_t *port, bool tls)
 {
     const bool all = str_is_none(ip);
 
@@ -38,6 +38,7 @@ static int add_proxy(const struct reader *r, struct listeners *out, const char *
         if (add(r, path, l, !all ? ip : six ? STR("::") : STR("0.0.0.0"), port) != 0) {
             return -1;
         }
+        l->tls = tls;
         out->n++;
     }
     return 0;
@@ -67,7 +68,7 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     static const char path[] = "apisix.node_listen";
 
     if (!json_is_object(v)) {
-        return add_proxy(r, out, path, STR_NONE, v);
+        return add_proxy(r, out, path, STR_NONE, v, false);
     }
     if (check_node_keys(r, v) != 0) {
         return -1;
@@ -76,7 +77,48 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     if (port == NULL) {
         return err_set(r->e, "%s: an address without port", path);
     }
-    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port);
+    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, false);
+}
+
+static int add_tls(const struct reader *r, struct listeners *out, const json_t *v)
+{
+    static const char path[] = "apisix.ssl.listen";
+    const json_t *port = json_get(v, "port");
+    const char *key;
+    json_t *option;
+
+    if (!json_is_object(v) || port == NULL) {
+        return reader_bad(r, path, "a list of {ip, port}", v);
+    }
+    json_object_foreach((json_t *)v, key, option) {
+        if (strcmp(key, "enable_http3") == 0 && !json_is_false(option)) {
+            reader_warn(r, "%s.enable_http3: HTTP/3 is not supported yet", path);
+        } else if (strcmp(key, "ip") != 0 && strcmp(key, "port") != 0 &&
+                   strcmp(key, "enable_http3") != 0) {
+            return err_set(r->e, "%s: unknown option %s; expected ip, port and enable_http3", path,
+                           key);
+        }
+    }
+    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, true);
+}
+
+static int read_tls(const struct reader *r, struct listeners *out)
+{
+    const json_t *list = reader_get(r, "apisix.ssl.listen"), *v;
+    size_t i;
+
+    if (!r->s->ssl.enable) {
+        return 0;
+    }
+    if (!json_is_array(list)) {
+        return reader_bad(r, "apisix.ssl.listen", "a list of {ip, port}", list);
+    }
+    json_array_foreach(list, i, v) {
+        if (add_tls(r, out, v) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static int read_nodes(const struct reader *r)
@@ -95,6 +137,9 @@ static int read_nodes(const struct reader *r)
     }
     if (out.n == 0) {
         return err_set(r->e, "apisix.node_listen: expected at least one port");
+    }
+    if (read_tls(r, &out) != 0) {
+        return -1;
     }
     r->s->listen = out.v;
     r->s->n_listen = out.n;

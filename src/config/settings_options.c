@@ -22,7 +22,6 @@
 
 #define NO_LUA "Lua plugins are not supported yet"
 #define NO_TIMERS "there are no Lua timers"
-#define NO_TLS "TLS is not supported yet"
 #define NO_STREAM "proxying of TCP and UDP is not supported yet"
 #define NO_HEALTH_CHECKS "health checks are not supported yet"
 #define NO_ETCD                                                                                    \
@@ -51,6 +50,12 @@ enum { PORT_MAX = 65535, MINUTE = 60000, DAY = 86400000, YEARS = INT32_MAX };
     "\\\"$upstream_scheme://$upstream_host$upstream_uri\\\" "                                      \
     "\\\"$apisix_request_id\\\"\""
 
+#define TLS_CIPHERS                                                                                \
+    "\"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                 \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                                   \
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384\""
+
 const struct option settings_options[] = {
     /* ---- apisix ---- */
     {"apisix.node_listen", OPT_ANY, NOWHERE, .def = "[9080]"},
@@ -67,7 +72,8 @@ const struct option settings_options[] = {
     WARNS("apisix.lua_module_hook", NO_LUA),
     WARNS("apisix.proxy_protocol.listen_http_port",
           "the PROXY protocol is not supported yet; nothing listens on this port"),
-    WARNS("apisix.proxy_protocol.listen_https_port", NO_TLS),
+    WARNS("apisix.proxy_protocol.listen_https_port",
+          "the PROXY protocol is not supported yet; nothing listens on this port"),
     WARNS("apisix.proxy_protocol.enable_tcp_pp", NO_STREAM),
     WARNS("apisix.proxy_protocol.enable_tcp_pp_to_upstream", NO_STREAM),
     WARNS("apisix.proxy_cache", "caching of answers is not supported yet"),
@@ -86,14 +92,13 @@ const struct option settings_options[] = {
     {"apisix.resolver_timeout", OPT_MS, AT(resolver_timeout_ms), .def = "5", .min = 1,
      .max = 10 * MINUTE},
     {"apisix.enable_resolv_search_opt", OPT_BOOL, AT(resolv_search), .def = "true"},
-    WARNS("apisix.ssl.enable", "TLS listeners are not supported yet; nothing listens for TLS"),
-    WARNS("apisix.ssl.listen",
-          "TLS listeners are not supported yet; nothing listens on these ports"),
-    WARNS("apisix.ssl.ssl_trusted_certificate", NO_TLS),
-    WARNS("apisix.ssl.ssl_protocols", NO_TLS),
-    WARNS("apisix.ssl.ssl_ciphers", NO_TLS),
-    WARNS("apisix.ssl.ssl_session_tickets", NO_TLS),
-    WARNS("apisix.ssl.fallback_sni", NO_TLS),
+    {"apisix.ssl.enable", OPT_BOOL, AT(ssl.enable), .def = "true"},
+    {"apisix.ssl.listen", OPT_ANY, NOWHERE, .def = "[{\"port\": 9443}]"},
+    {"apisix.ssl.ssl_trusted_certificate", OPT_STR, AT(ssl.trusted)},
+    {"apisix.ssl.ssl_protocols", OPT_ANY, NOWHERE, .def = "\"TLSv1.2 TLSv1.3\""},
+    {"apisix.ssl.ssl_ciphers", OPT_STR, AT(ssl.ciphers), .def = TLS_CIPHERS},
+    {"apisix.ssl.ssl_session_tickets", OPT_BOOL, AT(ssl.tickets), .def = "false"},
+    {"apisix.ssl.fallback_sni", OPT_STR, AT(ssl.fallback_sni), .def = "\"\""},
     {"apisix.enable_control", OPT_BOOL, AT(enable_control), .def = "true"},
     {"apisix.control.ip", OPT_STR, NOWHERE, .def = "\"127.0.0.1\""},
     {"apisix.control.port", OPT_INT, NOWHERE, .def = "9090", .min = 1, .max = PORT_MAX},
@@ -183,7 +188,7 @@ const struct option settings_options[] = {
     {"nginx_config.http.real_ip_header", OPT_STR, AT(real_ip_header), .def = "\"X-Real-IP\""},
     {"nginx_config.http.real_ip_recursive", OPT_BOOL, AT(real_ip_recursive), .def = "\"off\""},
     {"nginx_config.http.real_ip_from", OPT_ANY, NOWHERE, .def = "[\"127.0.0.1\", \"unix:\"]"},
-    WARNS("nginx_config.http.proxy_ssl_server_name", NO_TLS),
+    {"nginx_config.http.proxy_ssl_server_name", OPT_BOOL, AT(upstream_sni), .def = "true"},
     {"nginx_config.http.upstream.keepalive", OPT_INT, AT(upstream_keepalive), .def = "320",
      .min = 1, .max = 1 << 20},
     {"nginx_config.http.upstream.keepalive_requests", OPT_INT, AT(upstream_keepalive_requests),
@@ -252,5 +257,6 @@ const struct option settings_options[] = {
     {"weir.keepalive_requests", OPT_INT, AT(weir.keepalive_requests), .def = "1000", .min = 1,
      .max = YEARS},
     {"weir.insecure_known_key", OPT_BOOL, AT(weir.known_key), .def = "false"},
+    {"weir.insecure_upstream_tls", OPT_BOOL, AT(weir.upstream_unchecked), .def = "false"},
 };
 const size_t settings_n_options = sizeof(settings_options) / sizeof(settings_options[0]);

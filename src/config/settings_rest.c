@@ -3,6 +3,7 @@
  * keys, and what follows from several options. */
 #include "base/log.h"
 #include "config/settings_priv.h"
+#include "net/tls.h"
 
 #include <stdlib.h>
 
@@ -159,6 +160,24 @@ static int read_dns(const struct reader *r)
     return 0;
 }
 
+/* ---- TLS ---- */
+
+static int read_protocols(const struct reader *r)
+{
+    static const char path[] = "apisix.ssl.ssl_protocols";
+    const json_t *v = reader_get(r, path);
+    struct str rest = json_str(v), name;
+
+    while (str_split(&rest, ' ', &name)) {
+        const unsigned bit = tls_protocol_of(name);
+        if (name.n > 0 && bit == 0) {
+            return reader_bad(r, path, "some of TLSv1.1 TLSv1.2 TLSv1.3", v);
+        }
+        r->s->ssl.protocols |= bit;
+    }
+    return r->s->ssl.protocols != 0 ? 0 : reader_bad(r, path, "some of TLSv1.1 TLSv1.2 TLSv1.3", v);
+}
+
 /* ---- the process ---- */
 
 static int read_workers(const struct reader *r)
@@ -246,7 +265,7 @@ int settings_read_rest(const struct reader *r)
 
     if (check_environment(r) != 0 || read_keys(r) != 0 || read_keyring(r) != 0 ||
         read_real_ip_from(r) != 0 || read_dns(r) != 0 || read_workers(r) != 0 ||
-        read_log_level(r) != 0 || read_mode(r) != 0) {
+        read_log_level(r) != 0 || read_mode(r) != 0 || read_protocols(r) != 0) {
         return -1;
     }
     read_envs(r);

@@ -132,16 +132,29 @@ int gateway_await_publish(struct snapshot *s)
 
 /* ---- a core's thread ---- */
 
-static void on_accept(struct listener *l, int fd, const struct addr *peer)
+static bool has_room(const struct core *c, int fd)
 {
-    struct core *c = l->owner;
     if (c->server.stats.active >= c->max_connections) {
         LOG_RATE(WARN, "%u connections are open on this core, closing a new one",
                  c->server.stats.active);
         close(fd);
-        return;
+        return false;
     }
-    server_accept(&c->server, fd, peer, &l->addr);
+    return true;
+}
+
+static void on_accept(struct listener *l, int fd, const struct addr *peer)
+{
+    if (has_room(l->owner, fd)) {
+        server_accept(&((struct core *)l->owner)->server, fd, peer, &l->addr);
+    }
+}
+
+static void on_accept_tls(struct listener *l, int fd, const struct addr *peer)
+{
+    if (has_room(l->owner, fd)) {
+        server_accept_tls(&((struct core *)l->owner)->server, fd, peer, &l->addr);
+    }
 }
 
 /*
@@ -180,8 +193,9 @@ static void start_listening(struct core *c)
     c->listeners = calloc(c->n_listeners, sizeof(*c->listeners));
     ASSERT(c->listeners != NULL);
     for (unsigned i = 0; i < c->n_listeners; i++) {
-        int rc =
-            listener_start(&c->listeners[i], c->fds[i], &c->settings->listen[i].addr, on_accept, c);
+        const struct listen_addr *a = &c->settings->listen[i];
+        int rc = listener_start(&c->listeners[i], c->fds[i], &a->addr,
+                                a->tls ? on_accept_tls : on_accept, c);
         if (rc < 0) {
             LOG(EMERG, "core %u cannot listen: %s", c->index, strerror(-rc));
         }
@@ -231,6 +245,7 @@ static void core_init(struct core *c)
     balancer_core_init();
     server_init(&c->server, "proxy", gateway_handle, c->settings, c);
     c->server.refused = gateway_refused;
+    c->server.tls = c->tls.acceptor;
     c->server.is_proxy = true;
     c->log = access_log_new(c->settings);
     for (unsigned i = 0; i < plugin_count(); i++) {
@@ -294,6 +309,11 @@ int gateway_start(const struct settings *s, struct err *e)
 {
     n_cores = s->workers;
     control = loop_self();
+    struct gateway_tls tls;
+    if (gateway_tls_new(&tls, s, e) != 0) {
+        return -1;
+    }
+    gateway_tls_rotate();
     if (open_listeners(s, n_cores, e) != 0) {
         return -1;
     }
@@ -308,6 +328,7 @@ int gateway_start(const struct settings *s, struct err *e)
         cores[i] = (struct core){.index = i,
                                  .cores = n_cores,
                                  .settings = s,
+                                 .tls = tls,
                                  .fds = &listen_fds[i * s->n_listen],
                                  .max_connections = connections_share(s, n_cores)};
         starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
@@ -333,6 +354,7 @@ struct on_core {
     struct mail mail;
     struct core *core;
     const struct settings *settings;
+    struct gateway_tls tls;
     struct cond *done;
     unsigned *left;
 };
@@ -348,7 +370,8 @@ static void on_done(struct mail *m)
 
 /* Send each core a message and park until all have handled it and sent it back with fn = on_done.
  */
-static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s)
+static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s,
+                           struct gateway_tls tls)
 {
     struct cond done;
     unsigned left = n_cores;
@@ -357,8 +380,12 @@ static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s)
     for (unsigned i = 0; i < n_cores; i++) {
         struct on_core *o = calloc(1, sizeof(*o));
         ASSERT(o != NULL);
-        *o = (struct on_core){
-            .mail = {.fn = fn}, .core = &cores[i], .settings = s, .done = &done, .left = &left};
+        *o = (struct on_core){.mail = {.fn = fn},
+                              .core = &cores[i],
+                              .settings = s,
+                              .tls = tls,
+                              .done = &done,
+                              .left = &left};
         loop_post(cores[i].loop, &o->mail);
     }
     while (left > 0) {
@@ -385,6 +412,8 @@ static void on_reload(struct mail *m)
     c->server.limits = (struct h1_limits){o->settings->weir.head_bytes,
                                           o->settings->weir.line_bytes, o->settings->weir.fields,
                                           o->settings->weir.lax_lf, o->settings->weir.high_bytes};
+    c->tls = o->tls;
+    c->server.tls = c->tls.acceptor;
     c->log = access_log_new(o->settings);
     if (old) {
         access_log_retire(old);
@@ -399,7 +428,8 @@ static bool same_listeners(const struct settings *a, const struct settings *b)
         return false;
     }
     for (unsigned i = 0; i < a->n_listen; i++) {
-        if (a->listen[i].addr.len != b->listen[i].addr.len ||
+        if (a->listen[i].tls != b->listen[i].tls ||
+            a->listen[i].addr.len != b->listen[i].addr.len ||
             memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
             return false;
         }
@@ -456,20 +486,26 @@ static void on_relisten(struct mail *m)
 int gateway_await_reload(const struct settings *s, struct err *e)
 {
     const struct settings *old = cores[0].settings;
+    struct gateway_tls before = cores[0].tls, tls;
     int *fds = NULL;
+    if (gateway_tls_new(&tls, s, e) != 0) {
+        return -1;
+    }
     if (!same_listeners(old, s)) {
         fds = reopen(old, s, e);
         if (fds == NULL) {
+            gateway_tls_free(&tls);
             return -1;
         }
     }
     say_if_few(s);
-    await_on_cores(on_reload, s);
+    await_on_cores(on_reload, s, tls);
+    gateway_tls_free(&before);
     if (fds) {
         for (unsigned i = 0; i < n_cores; i++) {
             cores[i].fds = &fds[i * s->n_listen];
         }
-        await_on_cores(on_relisten, s);
+        await_on_cores(on_relisten, s, tls);
         free(listen_fds);
         listen_fds = fds;
     }
@@ -515,12 +551,12 @@ void gateway_await_stop(void)
 {
     const struct settings *s = cores[0].settings;
     int64_t until = deadline_in(s->shutdown_timeout_ms);
-    await_on_cores(on_stop, s);
+    await_on_cores(on_stop, s, cores[0].tls);
     while (gateway_stats().active > 0 && now_ms() < until) {
         await_until(deadline_in(10));
     }
     ended = true;
-    await_on_cores(on_end, s);
+    await_on_cores(on_end, s, cores[0].tls);
     for (unsigned i = 0; i < n_cores; i++) {
         sem_post(&cores[i].may_end);
         pthread_join(cores[i].thread, NULL);

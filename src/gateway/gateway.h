@@ -9,6 +9,7 @@
  */
 #include "config/settings.h"
 #include "config/snapshot.h"
+#include "gateway/tls.h"
 #include "http/server.h"
 
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct core {
     sem_t may_end; /* posted when nobody posts to its loop any more */
     struct loop *loop;
     const struct settings *settings;
+    struct gateway_tls tls;
     struct server server;
     struct listener *listeners;
     unsigned n_listeners;

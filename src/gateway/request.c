@@ -83,6 +83,9 @@ static enum verdict await_verdict(struct req *r)
     if (request_prepare(r) == DONE) {
         return DONE;
     }
+    if (request_check_client(r) == DONE) {
+        return DONE;
+    }
     match_route(r);
     r->globals = chain_of_globals(r);
     if (r->route == NULL) {

@@ -47,6 +47,7 @@ enum resp_source {
 };
 
 struct body_filter_state;
+struct io;
 
 /* What plugins may change about the request to the upstream; gateway/ reads it when it connects. */
 struct upstream_request {
@@ -99,6 +100,7 @@ struct req {
     struct headers headers;
     struct headers req_trailers;
     struct str scheme;       /* http, https */
+    const struct io *tls;    /* the client's connection when it is encrypted, else NULL */
     const struct addr *peer; /* the socket's other end; the connection's */
     struct ip client;        /* after real-ip */
     bool client_unix;

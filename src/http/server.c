@@ -34,6 +34,7 @@ struct conn {
     char peer_text[46];
     uint8_t peer_text_n;
     bool counted, idle;
+    bool handshake_due; /* TLS is to begin */
     uint64_t requests;
     int64_t idle_until; /* while idle: when to close */
     struct timer timer; /* one, started lazily: it may fire early and start again */
@@ -186,12 +187,14 @@ void server_init(struct server *s, const char *name, void (*handle)(struct req *
     list_init(&s->conns);
 }
 
-void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local)
+static void accept_one(struct server *s, int fd, const struct addr *peer, const struct addr *local,
+                       bool tls)
 {
     struct conn *c = conn_alloc();
     c->server = s;
     c->peer = *peer;
     c->local = *local;
+    c->handshake_due = tls;
     list_init(&c->link);
     timer_init(&c->timer, conn_on_timer);
     bool is_ip = ip_from_addr(peer, &c->peer_ip);
@@ -219,6 +222,16 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
     count_all(&s->stats.handled);
     list_add(&s->conns, &c->link);
     conn_idle(c, deadline_in(s->settings->client_header_timeout_ms));
+}
+
+void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local)
+{
+    accept_one(s, fd, peer, local, false);
+}
+
+void server_accept_tls(struct server *s, int fd, const struct addr *peer, const struct addr *local)
+{
+    accept_one(s, fd, peer, local, true);
 }
 
 void server_drain(struct server *s)
@@ -757,7 +770,8 @@ static struct h1_req *req_new(struct conn *c)
     r->core = c->server->core;
     r->settings = c->server->settings;
     r->fiber = c->fiber;
-    r->scheme = STR("http");
+    r->tls = io_is_tls(&c->io) ? &c->io : NULL;
+    r->scheme = r->tls ? STR("https") : STR("http");
     r->peer = &c->peer;
     r->local = &c->local;
     r->client = c->peer_ip;
@@ -877,10 +891,36 @@ static bool await_one(struct conn *c)
     return q->body.ended ? (keep_next(q), true) : await_drain(q);
 }
 
+static bool await_handshake(struct conn *c)
+{
+    const struct server *s = c->server;
+    int rc = await_tls_accept(&c->io, s->tls, s->core, STR("\x08http/1.1"),
+                              deadline_in(s->settings->client_header_timeout_ms));
+    c->handshake_due = false;
+    if (rc == -EPROTO) {
+        LOG_RATE(WARN, "client %.*s: TLS handshake failed: %s", c->peer_text_n, c->peer_text,
+                 tls_reason());
+    } else if (rc == -ETIMEDOUT) {
+        LOG_RATE(INFO, "client %.*s: TLS handshake not complete in time", c->peer_text_n,
+                 c->peer_text);
+    }
+    return rc == 0;
+}
+
 static void conn_serve(void *arg)
 {
     struct conn *c = arg;
     c->fiber = fiber_self();
+    if (c->handshake_due) {
+        bool ok = await_handshake(c);
+        c->fiber = NULL;
+        if (ok) {
+            conn_idle(c, deadline_in(c->server->settings->client_header_timeout_ms));
+        } else {
+            conn_close(c);
+        }
+        return;
+    }
     bool more = await_one(c);
     while (more && c->left_n > 0) {
         arena_reset(fiber_arena());

@@ -10,6 +10,7 @@
  */
 #include "http/req.h"
 #include "net/listener.h"
+#include "net/tls.h"
 
 struct server_stats {
     uint64_t accepted, handled, requests;
@@ -24,10 +25,11 @@ struct server {
     void (*refused)(struct req *r);
     const struct settings *settings;
     struct h1_limits limits;
-    void *core;        /* copied to req.core */
-    bool draining;     /* answers say Connection: close; idle connections are closed */
-    bool is_proxy;     /* limits per source and memory pressure apply */
-    struct list conns; /* all open ones */
+    void *core;               /* copied to req.core, and for find() of tls */
+    struct tls_acceptor *tls; /* for server_accept_tls(); what it was at accept counts */
+    bool draining;            /* answers say Connection: close; idle connections are closed */
+    bool is_proxy;            /* limits per source and memory pressure apply */
+    struct list conns;        /* all open ones */
     struct server_stats stats;
 };
 
@@ -35,6 +37,8 @@ void server_init(struct server *s, const char *name, void (*handle)(struct req *
                  const struct settings *settings, void *core);
 /* Serve an accepted socket. */
 void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local);
+/* The same with TLS, at most client_header_timeout for the handshake. */
+void server_accept_tls(struct server *s, int fd, const struct addr *peer, const struct addr *local);
 /* Stop keeping connections: closes the idle ones now, the others after their answer. */
 void server_drain(struct server *s);
 /* Close whatever is left, at once. */

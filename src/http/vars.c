@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "http/graphql_vars.h"
 #include "http/post_args.h"
+#include "net/tls.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -269,6 +270,7 @@ enum var_id {
     VAR_URI_PARAM,
     VAR_SENT_HTTP,
     VAR_UPSTREAM_HTTP,
+    VAR_SSL,
 };
 
 static const char *const names[] = {
@@ -296,6 +298,7 @@ static const struct {
     {STR_INIT("uri_param_"), VAR_URI_PARAM, false},
     {STR_INIT("sent_http_"), VAR_SENT_HTTP, true},
     {STR_INIT("upstream_http_"), VAR_UPSTREAM_HTTP, true},
+    {STR_INIT("ssl_"), VAR_SSL, false},
 };
 
 static struct str header_arg(struct arena *a, struct str name)
@@ -388,6 +391,8 @@ static struct value get(void *subject, const struct var *v)
     case VAR_SENT_HTTP:
     case VAR_UPSTREAM_HTTP:
         return get_header(&r->resp.headers, v->arg);
+    case VAR_SSL:
+        return text(r->tls ? tls_var(r->tls, v->arg, r->arena) : STR_NONE);
     }
     return (struct value){0};
 }

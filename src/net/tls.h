@@ -109,7 +109,11 @@ struct str tls_alpn(const struct io *io);
 struct str tls_server_name(const struct io *io);
 /* The peer has shown a certificate that was verified. */
 bool tls_is_verified(const struct io *io);
+/* The client's rights were settled under id, or another with the same context. */
+bool tls_is_under(const struct io *io, const struct tls_identity *id);
 /* The handshake went on with an earlier session. */
 bool tls_is_resumed(const struct io *io);
+/* $ssl_NAME as nginx has it; STR_NONE: there is none, or nothing to say. Text in a, or static. */
+struct str tls_var(const struct io *io, struct str name, struct arena *a);
 /* Why the last handshake of this thread failed; valid until the next. */
 const char *tls_reason(void);

@@ -50,3 +50,14 @@ bool tls_is_resumed(const struct io *io)
 
     return t != NULL && SSL_session_reused(t->ssl) == 1;
 }
+
+bool tls_is_under(const struct io *io, const struct tls_identity *id)
+{
+    const struct tls *t = tls_of(io);
+    const SSL_SESSION *session = t != NULL ? SSL_get_session(t->ssl) : NULL;
+    unsigned n = 0;
+    const unsigned char *context =
+        session != NULL ? SSL_SESSION_get0_id_context(session, &n) : NULL;
+
+    return n == sizeof(id->context) && memcmp(context, id->context, n) == 0;
+}
