@@ -412,6 +412,9 @@ static void on_reload(struct mail *m)
     c->server.limits = (struct h1_limits){o->settings->weir.head_bytes,
                                           o->settings->weir.line_bytes, o->settings->weir.fields,
                                           o->settings->weir.lax_lf, o->settings->weir.high_bytes};
+    if (c->tls.trust != NULL || o->tls.trust != NULL) {
+        pool_forget(); /* who was trusted, may not be any more */
+    }
     c->tls = o->tls;
     c->server.tls = c->tls.acceptor;
     c->log = access_log_new(o->settings);

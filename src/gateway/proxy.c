@@ -15,6 +15,7 @@
 #include "gateway/gateway.h"
 #include "gateway/pump.h"
 #include "gateway/steps.h"
+#include "gateway/tls.h"
 #include "upstream/balancer.h"
 #include "upstream/pool.h"
 
@@ -174,6 +175,7 @@ struct attempt {
     struct timeouts timeout;
     struct pool_limits limits;
     int error;
+    struct str why; /* the handshake failed; STR_NONE: it did not */
 };
 
 static int pass_interim(void *arg, const struct h1_head *head)
@@ -244,6 +246,36 @@ static enum outcome classify(struct attempt *a, bool reused)
     return reused && !p->x.got_bytes && a->error != -ETIMEDOUT ? FAILED_STALE : FAILED_AFTER_SEND;
 }
 
+/* Host without its port, and without the brackets of an address. */
+static struct str name_of_host(struct str host)
+{
+    if (host.n > 0 && host.p[0] == '[') {
+        ptrdiff_t end = str_index(host, ']');
+        return end > 0 ? str_of(host.p + 1, (size_t)end - 1) : host;
+    }
+    ptrdiff_t colon = str_rindex(host, ':');
+    return colon >= 0 ? str_head(host, (size_t)colon) : host;
+}
+
+static int await_conn(struct attempt *a, const struct balancer_target *t, bool fresh, bool *reused)
+{
+    struct req *r = a->r;
+    struct upconn_tls tls, *with = NULL;
+    int64_t deadline = deadline_in(a->timeout.connect_ms);
+    if (r->upstream->tls) {
+        with = &tls;
+        if (!request_upstream_tls(r, t->node, name_of_host(host_for(r, t->node)), with)) {
+            a->why = STR("its tls cannot be used");
+            return -EPROTO;
+        }
+    }
+    int rc = await_upconn_tls(&t->addr, with, fresh, deadline, &a->p->c, reused);
+    if (rc == -EPROTO) {
+        a->why = arena_str(r->arena, str_c(tls_reason()));
+    }
+    return rc;
+}
+
 static enum outcome await_try(struct attempt *a, const struct balancer_target *t, bool fresh)
 {
     struct req *r = a->r;
@@ -254,8 +286,9 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
     try->addr = t->addr;
     try->node = t->node;
     try->status = 502;
+    a->why = STR_NONE;
     p->pump = NULL;
-    a->error = await_upconn(&t->addr, fresh, deadline_in(a->timeout.connect_ms), &p->c, &reused);
+    a->error = await_conn(a, t, fresh, &reused);
     if (a->error < 0) {
         p->c = NULL;
         try->response_us = now_us() - start;
@@ -339,6 +372,14 @@ static struct str statuses(const struct req *r)
     return s;
 }
 
+static const char *failure_text(const struct attempt *a)
+{
+    if (!str_is_none(a->why)) {
+        return arena_printf(a->r->arena, "TLS: %.*s", STR_ARG(a->why)).p;
+    }
+    return a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error);
+}
+
 static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
 {
     struct req *r = a->r;
@@ -348,11 +389,10 @@ static enum verdict all_failed(struct attempt *a, enum outcome o, bool too_late)
     const struct try *t = &r->tries[r->n_tries - 1];
     char ip[46];
     size_t n = addr_text(&t->addr, ip);
-    LOG_RATE(
-        ERROR, "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s",
-        (int)n, ip, addr_port(&t->addr),
-        a->error == -EPROTO ? "answer is not HTTP" : strerror(-a->error), STR_ARG(r->remote_addr),
-        STR_ARG(r->method), STR_ARG(r->raw_path), STR_ARG(r->route->o.id));
+    LOG_RATE(ERROR,
+             "upstream %.*s:%u failed: %s, client: %.*s, request: \"%.*s %.*s\", route: %.*s",
+             (int)n, ip, addr_port(&t->addr), failure_text(a), STR_ARG(r->remote_addr),
+             STR_ARG(r->method), STR_ARG(r->raw_path), STR_ARG(r->route->o.id));
     req_reply(r, too_late ? 502 : t->status, STR_NONE);
     r->resp.source = FROM_PROXY_ERROR;
     headers_add(&r->resp.headers, STR("X-APISIX-Upstream-Status"), statuses(r));
@@ -419,7 +459,7 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
                  STR_ARG(r->upstream->id));
         return req_reply(r, 503, STR_NONE);
     }
-    if (!str_eq(r->upstream->scheme, STR("http"))) {
+    if (!str_eq(r->upstream->scheme, STR("http")) && !str_eq(r->upstream->scheme, STR("https"))) {
         LOG_RATE(ERROR, "upstream %.*s: scheme %.*s is not available in this build",
                  STR_ARG(r->upstream->id), STR_ARG(r->upstream->scheme));
         return req_reply(r, 502, STR_NONE);

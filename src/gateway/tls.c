@@ -4,6 +4,9 @@
 
 #include "base/log.h"
 #include "gateway/gateway.h"
+#include "upstream/pool.h"
+
+#include <pthread.h>
 
 /* A ticket is taken for two to three times this long. */
 #define ROTATE_MS (60 * 60 * 1000)
@@ -54,6 +57,71 @@ void gateway_tls_rotate(void)
 
     timer_init(&timer, on_rotate);
     timer_start(&timer, deadline_in(ROTATE_MS));
+}
+
+/* ---- upstreams ---- */
+
+static struct tls_trust *system_trust;
+
+static void load_system_trust(void)
+{
+    struct err e = {0};
+
+    system_trust = tls_trust_load(STR("system"), &e);
+    if (system_trust == NULL) {
+        LOG(ERROR, "upstreams with tls.verify: %s", e.msg);
+    }
+}
+
+/* The certificate to show, by the ssl object the upstream names or its own. */
+static bool choose_pair(struct req *r, struct upconn_tls *tls)
+{
+    const struct upstream_conf *u = r->upstream;
+
+    if (str_is_none(u->client_cert_id)) {
+        tls->pair = u->client_pair;
+        tls->pair_serial = u->client_pair != NULL ? u->serial : 0;
+        return true;
+    }
+    const struct ssl *s = SNAP_FIND(r->snapshot, SSL, ssl, u->client_cert_id);
+    if (s == NULL || !s->is_client) {
+        LOG_RATE(ERROR, "upstream %.*s: no ssl object %.*s of type client", STR_ARG(u->id),
+                 STR_ARG(u->client_cert_id));
+        return false;
+    }
+    tls->pair = s->tls.pairs;
+    tls->pair_serial = s->o.serial;
+    return true;
+}
+
+/* False: nobody is known to trust. */
+static bool choose_trust(const struct req *r, struct upconn_tls *tls)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct core *core = r->core;
+
+    if (!r->upstream->tls_verify &&
+        (core->tls.trust == NULL || r->settings->weir.upstream_unchecked)) {
+        return true;
+    }
+    tls->trust = core->tls.trust;
+    if (tls->trust == NULL) {
+        pthread_once(&once, load_system_trust);
+        tls->trust = system_trust;
+    }
+    return tls->trust != NULL;
+}
+
+bool request_upstream_tls(struct req *r, const struct upstream_node *node, struct str sni,
+                          struct upconn_tls *tls)
+{
+    bool by_client = r->upstream->pass_host == PASS_HOST_PASS && !r->up.host.p;
+
+    *tls = (struct upconn_tls){
+        .sni = r->settings->upstream_sni ? sni : STR(""),
+        .name = by_client && !node->is_ip ? node->host : sni,
+    };
+    return choose_pair(r, tls) && choose_trust(r, tls);
 }
 
 /* ---- the client's certificate ---- */

@@ -16,6 +16,15 @@ void gateway_tls_free(struct gateway_tls *t);
 /* Let the keys of session tickets change from time to time, on this thread's loop. */
 void gateway_tls_rotate(void);
 
+/*
+ * How the node is spoken to with TLS; sni: the host the request goes to. Who must be there, when
+ * that is checked: the host again, or the node's own name where the client chooses the host. False
+ * (logged): a certificate that the upstream names is not there, or nobody can be checked.
+ */
+struct upconn_tls;
+bool request_upstream_tls(struct req *r, const struct upstream_node *node, struct str sni,
+                          struct upconn_tls *tls);
+
 /* Has the client shown the certificate that the host of its request asks for (runtime.md section
  * 12)? DONE: answered with 400. */
 enum verdict request_check_client(struct req *r);

@@ -186,9 +186,11 @@ static int await_more(struct tls *t, int64_t deadline)
     return n == 0 ? -ECONNRESET : n < 0 ? n : 1;
 }
 
-static bool has_plain(const struct tls *t)
+/* Will reading tell something without the socket: data, the end, an error? */
+static bool is_ready(const struct tls *t)
 {
-    return t->in.n > 0 || SSL_pending(t->ssl) > 0;
+    return t->in.n > 0 || SSL_pending(t->ssl) > 0 || t->broken ||
+           SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
 }
 
 /* SSL_get_error() looks at the thread's queue of errors, where anybody may have left one. */
@@ -209,26 +211,19 @@ static int decrypt(struct tls *t, char *p, size_t n)
     while (got < n && rc == 1) {
         rc = SSL_read_ex(t->ssl, p + got, n - got, &run);
         got += rc == 1 ? run : 0;
-        if (rc == 1 && !has_plain(t)) {
+        if (rc == 1 && !is_ready(t)) {
             break;
         }
     }
+    int error = SSL_get_error(t->ssl, rc);
+    forget_errors();
     if (out.n > 0) {
         flush_now(t);
     }
-    if (got > 0) {
-        return (int)got;
-    }
-    switch (SSL_get_error(t->ssl, rc)) {
-    case SSL_ERROR_ZERO_RETURN:
-        return 0;
-    case SSL_ERROR_WANT_READ:
-        return t->broken ? -EBADMSG : -EAGAIN;
-    default:
-        forget_errors();
+    if (error == SSL_ERROR_SSL || error == SSL_ERROR_SYSCALL) {
         t->broken = true;
-        return -EBADMSG;
     }
+    return got > 0 ? (int)got : error == SSL_ERROR_ZERO_RETURN ? 0 : t->broken ? -EBADMSG : -EAGAIN;
 }
 
 /* ---- the layer ---- */
@@ -243,7 +238,7 @@ static int tls_read(struct io *io, struct str *lent, int64_t deadline)
         return n;
     }
     do {
-        if (!has_plain(t) && (n = await_more(t, deadline)) < 0) {
+        if (!is_ready(t) && (n = await_more(t, deadline)) < 0) {
             return n;
         }
         /* The ciphertext lies in the thread's buffer: move it aside, decrypt into the next. */
@@ -265,7 +260,7 @@ static int tls_read_into(struct io *io, void *p, size_t n, int64_t deadline)
     int rc = -EAGAIN;
 
     do {
-        if (!has_plain(t) && (rc = await_more(t, deadline)) < 0) {
+        if (!is_ready(t) && (rc = await_more(t, deadline)) < 0) {
             return rc;
         }
         rc = decrypt(t, p, n < INT32_MAX ? n : INT32_MAX);
@@ -276,7 +271,7 @@ static int tls_read_into(struct io *io, void *p, size_t n, int64_t deadline)
 
 static int tls_readable(struct io *io, int64_t deadline)
 {
-    return has_plain(io->layer_state) ? 0 : socket_await_readable(io, deadline);
+    return is_ready(io->layer_state) ? 0 : socket_await_readable(io, deadline);
 }
 
 static void iov_skip(struct iovec **iov, int *cnt, size_t n)
@@ -366,7 +361,7 @@ static void tls_watch(struct io *io, void (*fn)(struct io *io))
     struct tls *t = io->layer_state;
 
     socket_watch(io, fn);
-    timer_start(&t->wake, fn != NULL && has_plain(t) ? now_ms() : NEVER);
+    timer_start(&t->wake, fn != NULL && is_ready(t) ? now_ms() : NEVER);
 }
 
 /* close_notify, unless nothing can be said, or would come amid a record. */

@@ -90,10 +90,11 @@ struct tls_session {
 void tls_session_fini(struct tls_session *s);
 
 struct tls_connect {
-    struct str name;             /* whom to ask for, host or address; "": nobody in particular */
-    struct str alpn;             /* protocols to offer, as on the wire; "": none */
-    struct tls_pair *pair;       /* to show when asked; NULL: none */
-    struct tls_trust *trust;     /* the certificate must be good, and of name; NULL: any will do */
+    struct str sni;          /* whom to ask for; "" or an address: nobody in particular */
+    struct str name;         /* whose certificate it must be when trust is given, host or address */
+    struct str alpn;         /* protocols to offer, as on the wire; "": none */
+    struct tls_pair *pair;   /* to show when asked; NULL: none */
+    struct tls_trust *trust; /* the certificate must be good, and of name; NULL: any will do */
     struct tls_session *session; /* NULL: no resumption */
 };
 /* The handshake, as client; everything in *c must stay until it is over. 0, or an error as of

@@ -44,24 +44,37 @@ void tls_session_fini(struct tls_session *s)
     s->session = NULL;
 }
 
-/* The server hears the name when it is one, and must be the one it names. */
-static bool set_name(SSL *ssl, struct str name)
+static bool name_text(char text[NAME_MAX_BYTES + 1], struct str name)
+{
+    if (name.n > NAME_MAX_BYTES) {
+        return false;
+    }
+    memcpy(text, name.n > 0 ? name.p : "", name.n);
+    text[name.n] = '\0';
+    return true;
+}
+
+/* RFC 6066 3: an address is no name. */
+static bool ask_for(SSL *ssl, struct str name)
 {
     char text[NAME_MAX_BYTES + 1];
     struct ip ip;
 
-    if (name.n == 0) {
-        return true;
-    }
-    if (name.n > NAME_MAX_BYTES) {
+    return name.n == 0 || ip_parse(name, &ip) ||
+           (name_text(text, name) && SSL_set_tlsext_host_name(ssl, text) == 1);
+}
+
+/* Nobody in particular is nobody who can be checked. */
+static bool must_be(SSL *ssl, struct str name)
+{
+    char text[NAME_MAX_BYTES + 1];
+    struct ip ip;
+
+    if (name.n == 0 || !name_text(text, name)) {
         return false;
     }
-    memcpy(text, name.p, name.n);
-    text[name.n] = '\0';
-    if (ip_parse(name, &ip)) {
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), text) == 1;
-    }
-    return SSL_set_tlsext_host_name(ssl, text) == 1 && SSL_set1_host(ssl, text) == 1;
+    return ip_parse(name, &ip) ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), text) == 1
+                               : SSL_set1_host(ssl, text) == 1;
 }
 
 static bool prepare(SSL *ssl, const struct tls_connect *c)
@@ -80,7 +93,7 @@ static bool prepare(SSL *ssl, const struct tls_connect *c)
         tls_set_reason("the client certificate cannot be used");
         return false;
     }
-    if (!set_name(ssl, c->name)) {
+    if (!ask_for(ssl, c->sni) || (c->trust != NULL && !must_be(ssl, c->name))) {
         tls_set_reason("the name of the server cannot be used");
         return false;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pool: idle connections by node. A node is in the table as long as it has an open connection.
+ * pool: idle connections by node. A node is in the table as long as it has an open connection; one
+ * with TLS somewhat longer, for the sake of its session, since the next handshake is cheaper by it.
  * Connections and nodes come from free lists, so a warm pool never calls malloc.
  *
  * The idle timer is lazy: it is left running when a connection is taken and looks at idle_until
@@ -16,11 +17,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* The names that upstreams are asked for may be the clients' choice: with more nodes than these,
+ * connections with TLS are not kept. */
+enum { TLS_NODES = 4096, EMPTY_NODES = 256 };
+
 struct pool_node {
     struct pool_node *chain; /* same bucket, or next free one */
     struct addr addr;
     uint32_t hash;
-    struct list idle; /* upconn.link, last used first */
+    struct list empty;          /* with TLS, while no connection is open */
+    struct upconn_tls *tls;     /* NULL: plain; its texts are behind it */
+    struct tls_session session; /* of the last handshake */
+    struct list idle;           /* upconn.link, last used first */
     unsigned n_idle, n_open;
 };
 
@@ -28,6 +36,8 @@ struct pool {
     struct pool_node **bucket; /* n_buckets is 0 or a power of two */
     unsigned n_buckets, n_nodes;
     unsigned n_idle, n_open;
+    struct list empty; /* last used first */
+    unsigned n_empty;
     struct pool_node *free_nodes;
     struct upconn *free_conns;
 };
@@ -73,6 +83,46 @@ static bool addr_eq(const struct addr *a, const struct addr *b)
     }
 }
 
+static uint32_t node_hash(const struct addr *a, const struct upconn_tls *tls)
+{
+    return tls == NULL ? addr_hash(a)
+                       : addr_hash(a) ^ mix(hash_fnv(tls->sni) + tls->pair_serial + 1);
+}
+
+static bool tls_eq(const struct upconn_tls *a, const struct upconn_tls *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    return a->pair_serial == b->pair_serial && a->trust == b->trust && str_eq(a->sni, b->sni) &&
+           str_eq(a->name, b->name) && str_eq(a->alpn, b->alpn);
+}
+
+static struct str put_text(char **room, struct str s)
+{
+    char *p = *room;
+
+    memcpy(p, s.n > 0 ? s.p : "", s.n);
+    *room += s.n;
+    return str_of(p, s.n);
+}
+
+static struct upconn_tls *tls_copy(const struct upconn_tls *tls)
+{
+    struct upconn_tls *own;
+
+    if (tls == NULL) {
+        return NULL;
+    }
+    own = mem_alloc(sizeof(*own) + tls->sni.n + tls->name.n + tls->alpn.n);
+    char *room = (char *)(own + 1);
+    *own = (struct upconn_tls){.pair_serial = tls->pair_serial, .trust = tls->trust};
+    own->sni = put_text(&room, tls->sni);
+    own->name = put_text(&room, tls->name);
+    own->alpn = put_text(&room, tls->alpn);
+    return own;
+}
+
 static void table_grow(void)
 {
     unsigned n = pool.n_buckets ? pool.n_buckets * 2 : 64;
@@ -90,19 +140,21 @@ static void table_grow(void)
     pool.n_buckets = n;
 }
 
-static struct pool_node *node_find(const struct addr *addr, uint32_t hash)
+static struct pool_node *node_find(const struct addr *addr, const struct upconn_tls *tls,
+                                   uint32_t hash)
 {
     if (pool.n_buckets == 0) {
         return NULL;
     }
     struct pool_node *node = pool.bucket[hash & (pool.n_buckets - 1)];
-    while (node && (node->hash != hash || !addr_eq(&node->addr, addr))) {
+    while (node && (node->hash != hash || !addr_eq(&node->addr, addr) || !tls_eq(node->tls, tls))) {
         node = node->chain;
     }
     return node;
 }
 
-static struct pool_node *node_new(const struct addr *addr, uint32_t hash)
+static struct pool_node *node_new(const struct addr *addr, const struct upconn_tls *tls,
+                                  uint32_t hash)
 {
     struct pool_node *node = pool.free_nodes;
 
@@ -115,8 +167,9 @@ static struct pool_node *node_new(const struct addr *addr, uint32_t hash)
         table_grow();
     }
     struct pool_node **at = &pool.bucket[hash & (pool.n_buckets - 1)];
-    *node = (struct pool_node){.chain = *at, .addr = *addr, .hash = hash};
+    *node = (struct pool_node){.chain = *at, .addr = *addr, .hash = hash, .tls = tls_copy(tls)};
     list_init(&node->idle);
+    list_init(&node->empty);
     *at = node;
     pool.n_nodes++;
     return node;
@@ -130,9 +183,47 @@ static void node_release(struct pool_node *node)
         at = &(*at)->chain;
     }
     *at = node->chain;
+    tls_session_fini(&node->session);
+    free(node->tls);
     node->chain = pool.free_nodes;
     pool.free_nodes = node;
     pool.n_nodes--;
+}
+
+static void empty_release(struct pool_node *node)
+{
+    list_del(&node->empty);
+    pool.n_empty--;
+    node_release(node);
+}
+
+/* The last connection of the node has gone. */
+static void node_is_empty(struct pool_node *node)
+{
+    if (node->session.session == NULL) {
+        node_release(node);
+        return;
+    }
+    if (pool.empty.next == NULL) {
+        list_init(&pool.empty);
+    }
+    list_add(&pool.empty, &node->empty);
+    pool.n_empty++;
+}
+
+static void forget_oldest(unsigned keep)
+{
+    while (pool.n_empty > keep) {
+        empty_release(CONTAINER_OF(pool.empty.prev, struct pool_node, empty));
+    }
+}
+
+static void node_hold(struct pool_node *node)
+{
+    if (node->n_open++ == 0 && !list_is_empty(&node->empty)) {
+        list_del(&node->empty);
+        pool.n_empty--;
+    }
 }
 
 /* ---- connections ---- */
@@ -163,7 +254,7 @@ static struct upconn *conn_new(struct pool_node *node)
     *c = (struct upconn){.io = IO_CLOSED, .addr = node->addr, .home = node};
     list_init(&c->link);
     timer_init(&c->idle, on_idle_timer);
-    node->n_open++;
+    node_hold(node);
     pool.n_open++;
     return c;
 }
@@ -189,7 +280,7 @@ void upconn_close(struct upconn *c)
     pool.free_conns = c;
     pool.n_open--;
     if (--node->n_open == 0) {
-        node_release(node);
+        node_is_empty(node);
     }
 }
 
@@ -213,21 +304,38 @@ static struct upconn *idle_take(struct pool_node *node)
     return NULL;
 }
 
-int await_upconn(const struct addr *addr, bool fresh, int64_t connect_deadline, struct upconn **out,
-                 bool *reused)
+static int await_new(struct upconn *c, const struct upconn_tls *tls, int64_t deadline)
 {
-    uint32_t hash = addr_hash(addr);
-    struct pool_node *node = node_find(addr, hash);
+    int rc = await_connect(&c->io, &c->addr, deadline);
+
+    if ((rc == -EMFILE || rc == -ENFILE) && pool.n_idle > 0) {
+        pool_drain();
+        rc = await_connect(&c->io, &c->addr, deadline);
+    }
+    if (rc < 0 || tls == NULL) {
+        return rc;
+    }
+    const struct tls_connect how = {.sni = tls->sni,
+                                    .name = tls->name,
+                                    .alpn = tls->alpn,
+                                    .pair = tls->pair,
+                                    .trust = tls->trust,
+                                    .session = &c->home->session};
+    return await_tls_connect(&c->io, &how, deadline);
+}
+
+int await_upconn_tls(const struct addr *addr, const struct upconn_tls *tls, bool fresh,
+                     int64_t connect_deadline, struct upconn **out, bool *reused)
+{
+    uint32_t hash = node_hash(addr, tls);
+    struct pool_node *node = node_find(addr, tls, hash);
     struct upconn *c = node && !fresh ? idle_take(node) : NULL;
 
     *reused = c != NULL;
     if (!c) {
-        c = conn_new(node ? node : node_new(addr, hash));
-        int rc = await_connect(&c->io, addr, connect_deadline);
-        if ((rc == -EMFILE || rc == -ENFILE) && pool.n_idle > 0) {
-            pool_drain();
-            rc = await_connect(&c->io, addr, connect_deadline);
-        }
+        forget_oldest(EMPTY_NODES);
+        c = conn_new(node ? node : node_new(addr, tls, hash));
+        int rc = await_new(c, tls, connect_deadline);
         if (rc < 0) {
             upconn_close(c);
             return rc;
@@ -235,6 +343,12 @@ int await_upconn(const struct addr *addr, bool fresh, int64_t connect_deadline, 
     }
     *out = c;
     return 0;
+}
+
+int await_upconn(const struct addr *addr, bool fresh, int64_t connect_deadline, struct upconn **out,
+                 bool *reused)
+{
+    return await_upconn_tls(addr, NULL, fresh, connect_deadline, out, reused);
 }
 
 static void idle_add(struct upconn *c, const struct pool_limits *limits)
@@ -258,6 +372,7 @@ void upconn_put(struct upconn *c, const struct pool_limits *limits)
     ASSERT(c->idle_until == 0);
     c->requests++;
     if (limits->size <= 0 || c->surplus.n > 0 || c->io.hup || c->io.error ||
+        (node->tls != NULL && pool.n_nodes > TLS_NODES) ||
         (limits->requests > 0 && c->requests >= (uint64_t)limits->requests)) {
         upconn_close(c);
         return;
@@ -283,6 +398,12 @@ void pool_drain(void)
     }
 }
 
+void pool_forget(void)
+{
+    pool_drain();
+    forget_oldest(0);
+}
+
 void pool_counts(unsigned *idle, unsigned *open)
 {
     *idle = pool.n_idle;
@@ -291,7 +412,7 @@ void pool_counts(unsigned *idle, unsigned *open)
 
 void pool_fini(void)
 {
-    pool_drain();
+    pool_forget();
     ASSERT(pool.n_open == 0);
     while (pool.free_conns) {
         struct upconn *c = pool.free_conns;

@@ -119,7 +119,8 @@ static void talk(struct talk *t)
 {
     struct tls_acceptor *own = t->acceptor ? NULL : (t->acceptor = acceptor(true));
 
-    t->connect.name = t->connect.name.p ? t->connect.name : STR("a.test");
+    t->connect.sni = t->connect.sni.p ? t->connect.sni : STR("a.test");
+    t->connect.name = t->connect.sni;
     run(client_main, t);
     if (own) {
         tls_acceptor_drop(own);
@@ -217,7 +218,7 @@ static void megabytes_go_both_ways_at_once(void)
     struct talk t = {.server = echo, .client = both_ways};
 
     talk(&t);
-    t = (struct talk){.server = echo, .client = both_ways, .connect = {.name = STR("old.test")}};
+    t = (struct talk){.server = echo, .client = both_ways, .connect = {.sni = STR("old.test")}};
     talk(&t);
     CHECK(t.client_rc == 0 && t.server_rc == 0);
 }
@@ -323,7 +324,7 @@ static void say(void *arg)
 
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) == 0);
     CHECK(io_open(&t->io[0], fd[0]) == 0 && io_open(&t->io[1], fd[1]) == 0);
-    put(&t->io[0], t->connect.name);
+    put(&t->io[0], t->connect.sni);
     t->server_rc = await_tls_accept(&t->io[1], t->acceptor, NULL, STR(""), deadline_in(50));
     io_close(&t->io[1]);
     io_close(&t->io[0]);
@@ -344,7 +345,7 @@ static void what_is_no_hello_is_refused_and_half_of_one_in_time(void)
     struct tls_acceptor *a = acceptor(false);
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct talk t = {.acceptor = a, .connect.name = rows[i].said};
+        struct talk t = {.acceptor = a, .connect.sni = rows[i].said};
         run(say, &t);
         CHECK_ROW(i, t.server_rc == rows[i].rc);
     }
@@ -370,8 +371,7 @@ static void the_name_decides_and_the_fallback_stands_in(void)
     } rows[] = {{"a.test", true}, {"A.TEST", true}, {"nobody.test", false}, {"127.0.0.1", true}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct talk t = {
-            .server = hello, .client = read_hello, .connect.name = str_c(rows[i].name)};
+        struct talk t = {.server = hello, .client = read_hello, .connect.sni = str_c(rows[i].name)};
         talk(&t);
         CHECK_ROW(i, (t.client_rc == 0) == rows[i].ok && (t.server_rc == 0) == rows[i].ok);
         CHECK_ROW(i, rows[i].ok || strstr(t.server_reason, "SNI: nobody.test"));
@@ -381,7 +381,7 @@ static void the_name_decides_and_the_fallback_stands_in(void)
 static void a_certificate_is_checked_when_somebody_is_trusted(void)
 {
     struct err e = {0};
-    struct talk wrong_name = {.connect = {.name = STR("old.test"), .trust = trust}};
+    struct talk wrong_name = {.connect = {.sni = STR("old.test"), .trust = trust}};
     struct talk wrong_ca = {.connect = {.trust = tls_trust_new(stranger.cert_pem, &e)}};
 
     talk(&wrong_name);
@@ -417,7 +417,7 @@ static void a_client_certificate_is_demanded_or_only_noted(void)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct talk t = {.server = note_verified,
                          .client = read_hello,
-                         .connect = {.name = str_c(rows[i].name), .pair = rows[i].pair}};
+                         .connect = {.sni = str_c(rows[i].name), .pair = rows[i].pair}};
         verified = false;
         talk(&t);
         CHECK_ROW(i, (t.server_rc == 0) == rows[i].ok);
@@ -448,7 +448,7 @@ static char connect_again(struct tls_acceptor *a, const char *name, struct tls_s
     struct talk t = {.acceptor = a,
                      .server = one_byte,
                      .client = read_how,
-                     .connect = {.name = str_c(name), .session = session, .pair = &client_pair}};
+                     .connect = {.sni = str_c(name), .session = session, .pair = &client_pair}};
 
     how = '?';
     talk(&t);
