@@ -7,7 +7,7 @@
  * forgotten.
  */
 #include "base/assert.h"
-#include "proto/h1.h"
+#include "proto/h1_priv.h"
 #include "proto/h1_scan.h"
 
 enum state {
@@ -141,9 +141,7 @@ static enum h1_error on_size_lf(struct h1_chunked *c, char b)
 
 /* ---- trailers ---- */
 
-/* RFC 9110 6.5.1: what frames, routes, authenticates or describes a message is not believed when it
- * comes after it. */
-static bool trailer_is_forbidden(struct str name)
+bool h1_trailer_is_forbidden(struct str name)
 {
     static const struct str others[] = {
         STR_INIT("content-range"),
@@ -204,7 +202,7 @@ static void finish_trailer(struct h1_chunked *c)
     const size_t colon = (size_t)str_index(line, ':');
     const struct str name = str_head(line, colon);
 
-    if (!trailer_is_forbidden(name)) {
+    if (!h1_trailer_is_forbidden(name)) {
         headers_add(&c->trailers, name, str_trim(str_skip(line, colon + 1)));
         c->line = NULL;
         c->line_cap = 0;

@@ -13,3 +13,6 @@ enum h1_error h1_read_end(struct h1_head *head, bool is_response, unsigned max_o
 /* Read a whole usual head, just begun, in one go (h1_whole.c). False: it is none, or not here to
  * its end, and the parser has to be begun again. */
 bool h1_parse_whole(struct h1_parser *p, struct str bytes);
+/* RFC 9110 6.5.1: what frames, routes, authenticates or describes a message is not believed when it
+ * comes after it. */
+bool h1_trailer_is_forbidden(struct str name);
