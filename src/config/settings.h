@@ -30,8 +30,8 @@ struct settings {
     struct str id; /* of this instance, unless it has one from before; empty: none is said */
     const struct listen_addr *listen;
     unsigned n_listen;
-    bool enable_admin, enable_control, enable_ipv6, enable_reuseport, enable_server_tokens,
-        show_upstream_status;
+    bool enable_admin, enable_control, enable_http2, enable_ipv6, enable_reuseport,
+        enable_server_tokens, show_upstream_status;
     struct str router; /* radixtree_host_uri ... */
     bool delete_uri_tail_slash, normalize_uri_like_servlet, match_uri_encoded_slash;
     int64_t max_post_args_bytes;
@@ -103,6 +103,9 @@ struct settings {
         unsigned stack_size;
         unsigned offload_threads;
         int64_t keepalive_requests; /* requests on one client connection */
+        /* bounds of an HTTP/2 connection, see proto/h2.h */
+        unsigned http2_streams, http2_stream_window, http2_window, http2_resets,
+            http2_control_frames;
         /* insecure_known_key: allow an admin key that was published */
         bool known_key;
         /* insecure_upstream_tls: certificates of upstreams are not checked unless they ask for it

@@ -407,11 +407,9 @@ static void on_reload(struct mail *m)
     struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
     struct core *c = o->core;
     struct access_log *old = c->log;
-    c->settings = c->server.settings = o->settings;
+    c->settings = o->settings;
     c->max_connections = connections_share(o->settings, c->cores);
-    c->server.limits = (struct h1_limits){o->settings->weir.head_bytes,
-                                          o->settings->weir.line_bytes, o->settings->weir.fields,
-                                          o->settings->weir.lax_lf, o->settings->weir.high_bytes};
+    server_set_limits(&c->server, o->settings);
     if (c->tls.trust != NULL || o->tls.trust != NULL) {
         pool_forget(); /* who was trusted, may not be any more */
     }

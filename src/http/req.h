@@ -16,7 +16,7 @@ struct server;
 struct snapshot;
 struct settings;
 
-/* What carries a request: h1_server.c, later h2 and h3. All may park. 0 or a negative errno. */
+/* What carries a request: server.c, h2_server.c, later h3. All may park. 0 or a negative errno. */
 struct transport {
     /* The next run of request body, lent until the next await. 1: data, 0: end (trailers, if any,
      * are in r->req_trailers), <0: error (-EMSGSIZE too large, -EPROTO malformed, -ETIMEDOUT too
@@ -37,6 +37,9 @@ struct transport {
     void (*abort)(struct req *r);
     /* r->local may be the wildcard of a listener: make it the address itself. */
     void (*find_local)(struct req *r);
+    /* server_io(), server_watch_client() */
+    struct io *(*take_over)(struct req *r, struct str *ahead);
+    void (*watch_client)(struct req *r, bool on);
 };
 
 enum resp_source {

@@ -4,6 +4,8 @@
  *
  *   accept → (idle: watched, no fiber) → first byte → conn_serve() in a fiber: read head → handle()
  * → finish → next or idle or close
+ *
+ * A connection that turns out to speak HTTP/2 goes on in h2_server.c.
  */
 #include "http/server.h"
 
@@ -12,36 +14,18 @@
 #include "config/settings.h"
 #include "fiber/fiber.h"
 #include "http/h1_body.h"
+#include "http/server_priv.h"
 #include "http/sources.h"
+#include "proto/h2.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define SMALL_READ 2048   /* most requests are smaller, head and body */
-#define GRACE_MS 5000     /* before a minimum rate counts */
 #define DRAIN_BYTES 65536 /* unread request body that is worth reading to keep a connection */
-#define LINGER_MS 2000
 #define CHUNKED_ROOM 16384 /* read at once of a chunked body */
 #define CONNS_KEPT 1024    /* closed connections kept for reuse, a thread */
-
-struct conn {
-    struct io io;
-    struct server *server;
-    struct list link;
-    struct addr peer, local;
-    struct ip peer_ip;
-    char peer_text[46];
-    uint8_t peer_text_n;
-    bool counted, idle;
-    bool handshake_due; /* TLS is to begin */
-    uint64_t requests;
-    int64_t idle_until; /* while idle: when to close */
-    struct timer timer; /* one, started lazily: it may fire early and start again */
-    char *left;         /* bytes of the next request that came with this one (heap) */
-    size_t left_n;
-    struct fiber *fiber;
-};
 
 struct h1_req {
     struct req r; /* first: struct req * is struct h1_req * for the transport */
@@ -49,8 +33,7 @@ struct h1_req {
     char *room;        /* where a chunked body is read to */
     bool continue_due; /* the client waits for 100 Continue */
     bool chunked_out, close, tunnel;
-    int64_t waited_ms; /* for the minimum rate: time spent waiting, bytes got, in this window */
-    uint64_t window_bytes;
+    struct pace pace;
     struct h1_parser parser;
     struct h1_body body;
 };
@@ -58,6 +41,7 @@ struct h1_req {
 static void conn_serve(void *arg);
 static void conn_on_readable(struct io *io);
 static void conn_on_timer(struct timer *t);
+static void conn_end_idle(struct conn *c);
 
 static int pressure; /* relaxed atomic */
 
@@ -69,17 +53,6 @@ void server_set_pressure(int level)
 int server_pressure(void)
 {
     return __atomic_load_n(&pressure, __ATOMIC_RELAXED);
-}
-
-/* Statistics have one writer; the control thread reads them at any time. */
-static void count(unsigned *n, int change)
-{
-    __atomic_store_n(n, *n + (unsigned)change, __ATOMIC_RELAXED);
-}
-
-static void count_all(uint64_t *n)
-{
-    __atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
 }
 
 /* ---- connections ---- */
@@ -120,10 +93,12 @@ void server_thread_fini(void)
         free(CONTAINER_OF(l, struct conn, link));
     }
     spare_n = 0;
+    h2_server_thread_fini();
 }
 
-static void conn_close(struct conn *c)
+void conn_close(struct conn *c)
 {
+    h2_conn_free(c->h2);
     timer_stop(&c->timer);
     io_close(&c->io);
     list_del(&c->link);
@@ -136,8 +111,7 @@ static void conn_close(struct conn *c)
     conn_release(c);
 }
 
-/* Wait for the next request without a fiber, until idle_until. */
-static void conn_idle(struct conn *c, int64_t until)
+void conn_idle(struct conn *c, int64_t until)
 {
     if (!c->idle) {
         c->idle = true;
@@ -161,12 +135,11 @@ static void conn_on_timer(struct timer *t)
         return;
     }
     io_watch(&c->io, NULL);
-    conn_close(c);
+    conn_end_idle(c);
 }
 
-static void conn_on_readable(struct io *io)
+static void conn_wake(struct conn *c)
 {
-    struct conn *c = CONTAINER_OF(io, struct conn, io);
     c->idle = false;
     count(&c->server->stats.waiting, -1);
     if (fiber_start("request", conn_serve, c) == NULL) {
@@ -175,16 +148,38 @@ static void conn_on_readable(struct io *io)
     }
 }
 
+/* Nobody has anything to say; HTTP/2 says so first. */
+static void conn_end_idle(struct conn *c)
+{
+    if (c->h2 != NULL) {
+        h2_conn_end(c->h2);
+        conn_wake(c);
+    } else {
+        conn_close(c);
+    }
+}
+
+static void conn_on_readable(struct io *io)
+{
+    conn_wake(CONTAINER_OF(io, struct conn, io));
+}
+
 void server_init(struct server *s, const char *name, void (*handle)(struct req *r),
                  const struct settings *settings, void *core)
 {
     *s = (struct server){.name = name, .handle = handle, .settings = settings, .core = core};
+    server_set_limits(s, settings);
+    list_init(&s->conns);
+}
+
+void server_set_limits(struct server *s, const struct settings *settings)
+{
+    s->settings = settings;
     s->limits = (struct h1_limits){.head_bytes = settings->weir.head_bytes,
                                    .line_bytes = settings->weir.line_bytes,
                                    .fields = settings->weir.fields,
                                    .lax_lf = settings->weir.lax_lf,
                                    .high_bytes = settings->weir.high_bytes};
-    list_init(&s->conns);
 }
 
 static void accept_one(struct server *s, int fd, const struct addr *peer, const struct addr *local,
@@ -239,9 +234,11 @@ void server_drain(struct server *s)
     s->draining = true;
     LIST_EACH_SAFE(it, nxt, &s->conns) {
         struct conn *c = CONTAINER_OF(it, struct conn, link);
-        if (c->idle && !c->io.readable) {
+        if (c->h2 != NULL && !c->idle) {
+            h2_conn_end(c->h2);
+        } else if (c->idle && !c->io.readable) {
             io_watch(&c->io, NULL);
-            conn_close(c);
+            conn_end_idle(c);
         } else if (c->idle) {
             conn_idle(
                 c,
@@ -300,6 +297,18 @@ static int bad_head(struct h1_req *q, struct str bytes)
     return -EPROTO;
 }
 
+static bool may_speak_h2(const struct server *s)
+{
+    return s->is_proxy && s->settings->enable_http2;
+}
+
+/* Without TLS HTTP/2 begins with its preface, which is no request of HTTP/1.1 (RFC 9113 3.3). */
+static bool begins_h2(const struct conn *c, struct str bytes)
+{
+    return c->requests == 0 && may_speak_h2(c->server) && !io_is_tls(&c->io) &&
+           str_starts(H2_PREFACE, str_head(bytes, H2_PREFACE.n));
+}
+
 /* The head is parsed where it was received; only then is it copied, as the request outlives the
  * lent buffer. */
 static int await_head_bytes(struct h1_req *q, int64_t deadline)
@@ -321,6 +330,10 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
     }
     for (;;) {
         int n, rc = h1_parse(&q->parser, bytes);
+        if (rc < 0 && begins_h2(c, bytes)) {
+            q->body.ahead = bytes;
+            return -EPROTOTYPE;
+        }
         if (rc != 0) {
             size_t head = rc > 0 ? q->parser.head.bytes : bytes.n;
             if (bytes.p != g.p) {
@@ -345,10 +358,8 @@ static int await_head_bytes(struct h1_req *q, int64_t deadline)
     }
 }
 
-static void fill_request(struct h1_req *q)
+void conn_take_head(struct req *r, const struct h1_head *h)
 {
-    struct req *r = &q->r;
-    const struct h1_head *h = &q->parser.head;
     r->method = h->method;
     r->method_id = h->method_id;
     r->major = 1;
@@ -367,7 +378,6 @@ static void fill_request(struct h1_req *q)
     r->content_length = h->framing == H1_LENGTH ? (int64_t)h->content_length : -1;
     r->bytes_in = h->bytes;
     r->resp.no_body = h->method_id == M_HEAD;
-    q->continue_due = h->expect_continue && r->has_body;
     if (h->host_repeated_in_target) {
         headers_set_id(&r->headers, H_HOST, h->authority);
     }
@@ -395,20 +405,6 @@ static void keep_ahead(struct h1_req *q)
     h1_body_init(&q->body, &q->parser.head, stable, q->r.arena, &c->server->limits);
 }
 
-/* When the client must have sent its next bytes: the timeout between two reads, and the minimum
- * rate. */
-static int64_t body_deadline(struct h1_req *q)
-{
-    const struct settings *s = q->c->server->settings;
-    int64_t wait = s->client_body_timeout_ms;
-    if (s->weir.min_body_rate) {
-        int64_t allowed =
-            GRACE_MS + (int64_t)(q->window_bytes * 1000 / s->weir.min_body_rate) - q->waited_ms;
-        wait = allowed < wait ? allowed : wait;
-    }
-    return deadline_in(wait > 0 ? wait : 0);
-}
-
 /* Chunks behind the one that is handed out must outlive what the caller awaits meanwhile: they are
  * not lent. */
 static int await_body_bytes(struct h1_req *q, int64_t deadline)
@@ -426,17 +422,11 @@ static int await_body_bytes(struct h1_req *q, int64_t deadline)
 
 static int await_more_body(struct h1_req *q)
 {
-    int64_t before = now_ms();
-    int n = await_body_bytes(q, body_deadline(q));
-    q->waited_ms += now_ms() - before;
-    q->window_bytes += n > 0 ? (size_t)n : 0;
-    if (q->waited_ms > GRACE_MS &&
-        q->window_bytes * 1000 >=
-            (uint64_t)q->waited_ms * q->c->server->settings->weir.min_body_rate) {
-        q->waited_ms =
-            0; /* fast enough: a new window, so that a burst does not buy an hour of trickling */
-        q->window_bytes = 0;
-    }
+    const struct settings *s = q->c->server->settings;
+    const int64_t before = now_ms();
+    int n = await_body_bytes(
+        q, pace_deadline(&q->pace, s->client_body_timeout_ms, s->weir.min_body_rate));
+    pace_moved(&q->pace, now_ms() - before, n > 0 ? (size_t)n : 0, s->weir.min_body_rate);
     return n;
 }
 
@@ -526,10 +516,22 @@ static bool can_keep(const struct h1_req *q)
            q->body.error == H1_OK;
 }
 
-static bool has_no_body(const struct req *r)
+bool conn_has_no_body(const struct req *r)
 {
     int s = r->resp.status;
     return r->resp.no_body || s < 200 || s == 204 || s == 304;
+}
+
+void conn_add_usual(struct req *r)
+{
+    struct headers *h = &r->resp.headers;
+    if (headers_find(h, H_SERVER) == NULL) {
+        headers_add_id(h, H_SERVER,
+                       r->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION) : STR("weir"));
+    }
+    if (headers_find(h, H_DATE) == NULL) {
+        headers_add_id(h, H_DATE, str_of(wall_http_date(), 29));
+    }
 }
 
 static void add_framing(struct h1_req *q)
@@ -539,7 +541,7 @@ static void add_framing(struct h1_req *q)
     if (r->resp.length >= 0 && r->resp.status >= 200 && r->resp.status != 204 &&
         !(r->resp.status == 304 && r->resp.length == 0)) {
         headers_add_id(h, H_CONTENT_LENGTH, arena_u64(r->arena, (uint64_t)r->resp.length));
-    } else if (!has_no_body(r)) {
+    } else if (!conn_has_no_body(r)) {
         if (r->minor == 1) {
             q->chunked_out = true;
             headers_add_id(h, H_TRANSFER_ENCODING, STR("chunked"));
@@ -583,7 +585,7 @@ static int body_iov(struct h1_req *q, struct iovec *iov, char size_line[18], str
                     bool last)
 {
     struct req *r = &q->r;
-    if (has_no_body(r)) {
+    if (conn_has_no_body(r)) {
         return 0;
     }
     if (!q->chunked_out && r->resp.length >= 0) {
@@ -637,7 +639,7 @@ static ptrdiff_t h1_await_splice(struct req *r, struct io *from, size_t n, int64
 {
     struct h1_req *q = of(r);
     const uint64_t left = (uint64_t)r->resp.length - r->resp.body_bytes_sent;
-    if (r->resp.length < 0 || has_no_body(r) || n > left) {
+    if (r->resp.length < 0 || conn_has_no_body(r) || n > left) {
         return -ENOTSUP;
     }
     ptrdiff_t moved = await_splice(from, &q->c->io, n, deadline);
@@ -657,14 +659,7 @@ static int h1_await_head(struct req *r, struct str body, bool last)
         return -EALREADY;
     }
     struct str reason = r->resp.reason.p ? r->resp.reason : http_reason(r->resp.status);
-    if (headers_find(h, H_SERVER) == NULL) {
-        headers_add_id(h, H_SERVER,
-                       q->c->server->settings->enable_server_tokens ? STR("weir/" WEIR_VERSION)
-                                                                    : STR("weir"));
-    }
-    if (headers_find(h, H_DATE) == NULL) {
-        headers_add_id(h, H_DATE, str_of(wall_http_date(), 29));
-    }
+    conn_add_usual(r);
     q->tunnel = r->resp.status == 101;
     q->close = q->close || (!can_keep(q) && !q->tunnel);
     if (!q->tunnel) {
@@ -714,26 +709,17 @@ static void h1_abort(struct req *r)
     }
 }
 
-static void h1_find_local(struct req *r)
+void conn_find_local(struct req *r)
 {
-    struct addr a = {.len = sizeof(a.room)}, *local = &of(r)->c->local;
-    if (getsockname(of(r)->c->io.fd, &a.sa, &a.len) == 0 &&
+    struct conn *c = r->conn;
+    struct addr a = {.len = sizeof(a.room)}, *local = &c->local;
+    if (getsockname(c->io.fd, &a.sa, &a.len) == 0 &&
         a.sa.sa_family == local->sa.sa_family) { /* an inner connection has no address of its own */
         *local = a;
     }
 }
 
-static const struct transport h1_transport = {
-    .await_body = h1_await_body,
-    .await_head = h1_await_head,
-    .await_data = h1_await_data,
-    .await_splice = h1_await_splice,
-    .await_interim = h1_await_interim,
-    .abort = h1_abort,
-    .find_local = h1_find_local,
-};
-
-struct io *server_io(struct req *r, struct str *ahead)
+static struct io *h1_take_over(struct req *r, struct str *ahead)
 {
     struct h1_req *q = of(r);
     *ahead = str_of(q->c->left, q->c->left_n);
@@ -748,28 +734,45 @@ static void on_client_event(struct io *io)
     }
 }
 
-void server_watch_client(struct req *r, bool on)
+static void h1_watch_client(struct req *r, bool on)
 {
     io_watch(&of(r)->c->io, on ? on_client_event : NULL);
 }
 
+static const struct transport h1_transport = {
+    .await_body = h1_await_body,
+    .await_head = h1_await_head,
+    .await_data = h1_await_data,
+    .await_splice = h1_await_splice,
+    .await_interim = h1_await_interim,
+    .abort = h1_abort,
+    .find_local = conn_find_local,
+    .take_over = h1_take_over,
+    .watch_client = h1_watch_client,
+};
+
+struct io *server_io(struct req *r, struct str *ahead)
+{
+    return r->transport->take_over(r, ahead);
+}
+
+void server_watch_client(struct req *r, bool on)
+{
+    r->transport->watch_client(r, on);
+}
+
 /* ---- one connection's fiber ---- */
 
-static struct h1_req *req_new(struct conn *c)
+void conn_begin_req(struct conn *c, struct req *r, struct arena *a,
+                    const struct transport *transport)
 {
-    struct arena *a = fiber_arena();
-    struct h1_req *q = arena_alloc_raw(a, sizeof(*q));
-    struct req *r = &q->r;
-    memset(q, 0, offsetof(struct h1_req, parser));
-    h1_body_begin(&q->body);
-    q->c = c;
     r->arena = a;
-    r->transport = &h1_transport;
+    r->transport = transport;
     r->server = c->server;
     r->conn = c;
     r->core = c->server->core;
     r->settings = c->server->settings;
-    r->fiber = c->fiber;
+    r->fiber = fiber_self();
     r->tls = io_is_tls(&c->io) ? &c->io : NULL;
     r->scheme = r->tls ? STR("https") : STR("http");
     r->peer = &c->peer;
@@ -785,46 +788,56 @@ static struct h1_req *req_new(struct conn *c)
     r->content_length = -1;
     r->resp.length = -1;
     headers_init(&r->resp.headers, a, 16);
+}
+
+static struct h1_req *req_new(struct conn *c)
+{
+    struct arena *a = fiber_arena();
+    struct h1_req *q = arena_alloc_raw(a, sizeof(*q));
+    memset(q, 0, offsetof(struct h1_req, parser));
+    h1_body_begin(&q->body);
+    q->c = c;
+    conn_begin_req(c, &q->r, a, &h1_transport);
     h1_parse_init(&q->parser, a, &c->server->limits, false);
     return q;
 }
 
-/* Refuse what never became a request: an error page, then the end of the connection. */
-static void refuse(struct h1_req *q, int status)
+void conn_refuse(struct req *r, int status)
 {
-    struct req *r = &q->r;
     r->keepalive = false;
-    q->close = true;
-    r->minor = 1;
-    q->body.ended = true;
     if (r->host_header.p == NULL) {
         r->host_header = STR("");
     }
     req_reply(r, status, STR_NONE);
     req_await_send_reply(r);
-    if (q->c->server->refused) {
-        q->c->server->refused(r);
+    if (r->server->refused) {
+        r->server->refused(r);
     }
 }
 
-/* There is no memory for it: the client may try again. */
-static void shed(struct h1_req *q)
+static void refuse(struct h1_req *q, int status)
 {
-    struct req *r = &q->r;
-    r->keepalive = false;
-    headers_add(&r->resp.headers, STR("Retry-After"), STR("1"));
-    req_reply(r, 503, STR_NONE);
-    req_await_send_reply(r);
-    if (q->c->server->refused) {
-        q->c->server->refused(r);
-    }
+    q->close = true;
+    q->r.minor = 1;
+    q->body.ended = true;
+    conn_refuse(&q->r, status);
 }
 
-/* Take what the client still sends, so that it can read the answer before the connection ends (RFC
- * 9112 9.6). */
-static void linger(struct h1_req *q)
+void conn_handle(struct req *r)
 {
-    struct conn *c = q->c;
+    struct server *s = r->server;
+    count(&s->stats.writing, 1);
+    if (s->is_proxy && server_pressure() >= 2) {
+        headers_add(&r->resp.headers, STR("Retry-After"), STR("1"));
+        conn_refuse(r, 503);
+    } else {
+        s->handle(r);
+    }
+    count(&s->stats.writing, -1);
+}
+
+void conn_linger(struct conn *c)
+{
     int64_t until = deadline_in(LINGER_MS);
     size_t budget = 16 * DRAIN_BYTES;
     struct str junk;
@@ -857,6 +870,11 @@ static bool await_one(struct conn *c)
     count(&s->stats.reading, 1);
     int rc = await_head_bytes(q, deadline_in(s->settings->client_header_timeout_ms));
     count(&s->stats.reading, -1);
+    if (rc == -EPROTOTYPE) {
+        c->h2 = h2_conn_new(c);
+        h2_conn_feed(c->h2, q->body.ahead);
+        return false;
+    }
     if (rc == -EPROTO || (rc == -ETIMEDOUT && q->r.bytes_in > 0)) {
         enum h1_error e = q->parser.error;
         LOG_RATE(INFO, "client %.*s sent a bad request: %s", c->peer_text_n, c->peer_text,
@@ -864,7 +882,7 @@ static bool await_one(struct conn *c)
         q->r.method = q->parser.head.method;
         q->r.target = q->parser.head.target;
         refuse(q, rc == -EPROTO ? h1_error_status(e) : 408);
-        linger(q);
+        conn_linger(c);
         return false;
     }
     if (rc < 0) {
@@ -872,19 +890,14 @@ static bool await_one(struct conn *c)
     }
     c->requests++;
     count_all(&s->stats.requests);
-    fill_request(q);
+    conn_take_head(&q->r, &q->parser.head);
+    q->continue_due = q->r.expect_continue && q->r.has_body;
     keep_ahead(q);
     fiber_set_data(fiber_self(), &q->r);
-    count(&s->stats.writing, 1);
-    if (s->is_proxy && server_pressure() >= 2) {
-        shed(q);
-    } else {
-        s->handle(&q->r);
-    }
-    count(&s->stats.writing, -1);
+    conn_handle(&q->r);
     if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {
         if (q->r.resp.sent && !q->body.ended && !q->tunnel) {
-            linger(q);
+            conn_linger(c);
         }
         return false;
     }
@@ -894,7 +907,8 @@ static bool await_one(struct conn *c)
 static bool await_handshake(struct conn *c)
 {
     const struct server *s = c->server;
-    int rc = await_tls_accept(&c->io, s->tls, s->core, STR("\x08http/1.1"),
+    int rc = await_tls_accept(&c->io, s->tls, s->core,
+                              may_speak_h2(s) ? STR("\x02h2\x08http/1.1") : STR("\x08http/1.1"),
                               deadline_in(s->settings->client_header_timeout_ms));
     c->handshake_due = false;
     if (rc == -EPROTO) {
@@ -903,6 +917,9 @@ static bool await_handshake(struct conn *c)
     } else if (rc == -ETIMEDOUT) {
         LOG_RATE(INFO, "client %.*s: TLS handshake not complete in time", c->peer_text_n,
                  c->peer_text);
+    }
+    if (rc == 0 && str_eq(tls_alpn(&c->io), STR("h2"))) {
+        c->h2 = h2_conn_new(c);
     }
     return rc == 0;
 }
@@ -921,10 +938,14 @@ static void conn_serve(void *arg)
         }
         return;
     }
-    bool more = await_one(c);
+    bool more = c->h2 == NULL && await_one(c);
     while (more && c->left_n > 0) {
         arena_reset(fiber_arena());
         more = await_one(c);
+    }
+    if (c->h2 != NULL) {
+        h2_conn_serve(c->h2);
+        return;
     }
     c->fiber = NULL;
     if (!more || c->server->draining) {

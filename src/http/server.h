@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * server: HTTP/1.1 towards clients. One a core and purpose (proxy, admin, metrics), all on one
+ * server: HTTP/1.1 and HTTP/2 towards clients. One a core and purpose (proxy, admin, metrics), all on one
  * thread.
  *
  * A connection that waits for a request holds no fiber; one is taken when the first byte arrives
@@ -35,6 +35,8 @@ struct server {
 
 void server_init(struct server *s, const char *name, void (*handle)(struct req *r),
                  const struct settings *settings, void *core);
+/* Limits and timeouts of new settings (reload); connections of HTTP/2 keep theirs. */
+void server_set_limits(struct server *s, const struct settings *settings);
 /* Serve an accepted socket. */
 void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local);
 /* The same with TLS, at most client_header_timeout for the handshake. */
@@ -47,11 +49,12 @@ void server_close_all(struct server *s);
 void server_thread_fini(void);
 
 /* ---- for the gateway ---- */
-/* The client's socket, to watch it or to make a tunnel; what was read beyond the head is in *ahead.
- */
+/* The client's socket, to make a tunnel; what was read beyond the head is in *ahead. Not for
+ * HTTP/2, whose requests never have `upgrade`. */
 struct io *server_io(struct req *r, struct str *ahead);
 /* Client went away? Calls fiber_cancel() on r's fiber when the client closes while the watch is on.
- * Only while nothing reads from the client. */
+ * Only while nothing reads from the client. (A stream of HTTP/2 that is reset is always
+ * cancelled.) */
 void server_watch_client(struct req *r, bool on);
 
 /* ---- for requests on behalf of a request ---- */

@@ -68,7 +68,7 @@ struct h2_session *h2_new(const struct h2_limits *limits, bool is_client)
     struct h2_session *s = calloc(1, sizeof(*s));
     ASSERT(s != NULL);
     s->is_client = is_client;
-    s->limits = limits;
+    s->limits = *limits;
     s->send_window = s->recv_window = s->peer_stream_window = H2_WINDOW_START;
     s->peer_streams = 100; /* until its SETTINGS say otherwise */
     s->next_id = 1;
@@ -125,7 +125,7 @@ void h2_open(struct h2_session *s, struct h2_stream *st, uint32_t id, struct are
     st->open = true;
     st->arena = arena;
     st->send_window = s->peer_stream_window;
-    st->recv_window = s->limits->stream_window;
+    st->recv_window = s->limits.stream_window;
     st->body_left = -1;
 }
 
@@ -260,12 +260,12 @@ void h2_consumed(struct h2_session *s, struct h2_stream *st, size_t n)
     if (n == 0 || (st != NULL && !st->open)) {
         return;
     }
-    give_credit(s, 0, &s->credit, &s->recv_window, n, s->limits->window);
+    give_credit(s, 0, &s->credit, &s->recv_window, n, s->limits.window);
     if (st != NULL) {
         ASSERT(n <= st->held);
         st->held -= (uint32_t)n;
         if (!st->recv_ended) {
-            give_credit(s, st->id, &st->credit, &st->recv_window, n, s->limits->stream_window);
+            give_credit(s, st->id, &st->credit, &st->recv_window, n, s->limits.stream_window);
         }
     }
 }

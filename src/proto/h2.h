@@ -43,7 +43,7 @@ const char *h2_code_text(unsigned code);
  * (acknowledgements, resets) never makes more than one read's worth. */
 #define H2_OUT_HIGH 65536
 
-/* Bounds of a connection; must outlive it. Defaults are of config.yaml's weir section. */
+/* Bounds of a connection; `head` must outlive it. Defaults are of config.yaml's weir section. */
 struct h2_limits {
     /* of a head, trailers counted like one: head_bytes decoded (a field counts 32 bytes and its
      * text, as SETTINGS_MAX_HEADER_LIST_SIZE does), fields with each cookie crumb; high_bytes */
@@ -133,7 +133,7 @@ struct h2_session {
     int64_t send_window; /* of the connection */
     const char *reason;  /* of a failure, for the log */
     /* ---- the session's own ---- */
-    const struct h2_limits *limits;
+    struct h2_limits limits;
     struct nghttp2_hd_inflater *inflater;
     struct nghttp2_hd_deflater *deflater;
     struct h2_stream **streams; /* open ones by ascending id */

@@ -166,7 +166,7 @@ static bool read_method(struct h2_stream *st, struct str v)
 
 static bool read_path(struct h2_session *s, struct str v)
 {
-    const struct h1_limits *limits = s->limits->head;
+    const struct h1_limits *limits = s->limits.head;
     const size_t good =
         limits->high_bytes ? h1_scan_target_high(v.p, v.n) : h1_scan_target(v.p, v.n);
     s->block.stream->head.target = v;
@@ -230,7 +230,7 @@ static bool on_pseudo(struct h2_session *s, struct str name, struct str text)
         return read_status(st, v);
     default:
         st->protocol = v;
-        return s->limits->connect_protocol && header_name_is_valid(v);
+        return s->limits.connect_protocol && header_name_is_valid(v);
     }
 }
 
@@ -239,7 +239,7 @@ static bool on_pseudo(struct h2_session *s, struct str name, struct str text)
 static void on_field(struct h2_session *s, struct str name, struct str value)
 {
     struct h2_stream *st = s->block.stream;
-    const struct h1_limits *limits = s->limits->head;
+    const struct h1_limits *limits = s->limits.head;
     s->block.fields++;
     s->block.size += name.n + value.n + FIELD_OVERHEAD;
     if (st == NULL || s->block.is_bad) {

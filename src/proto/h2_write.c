@@ -80,7 +80,7 @@ void h2_write_settings_ack(struct h2_session *s)
 
 void h2_write_settings(struct h2_session *s)
 {
-    const struct h2_limits *l = s->limits;
+    const struct h2_limits *l = &s->limits;
     const struct {
         unsigned id;
         uint32_t value;

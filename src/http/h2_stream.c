@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * h2_stream: a request that came over HTTP/2: the transport of its struct req.
+ *
+ * Body that comes is kept in blocks, at most the stream's window; the client may send more as they
+ * are taken. Body that goes out waits for the windows where it is: what was lent is kept, not
+ * copied.
+ */
+#include "base/assert.h"
+#include "base/log.h"
+#include "config/settings.h"
+#include "event/lend.h"
+#include "fiber/fiber.h"
+#include "http/h2_server_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ARENA_BLOCK 8192
+#define ARENAS_KEPT 256
+#define BLOCKS_KEPT 64
+#define DIRECT_BYTES 4096 /* from so many on body is written from where it is */
+/* A run has at most so many frames. */
+#define RUN_FRAMES (LEND_BYTES / H2_FRAME_MAX + 1)
+
+/* ---- memory of this thread ---- */
+
+static _Thread_local struct arena *arenas[ARENAS_KEPT];
+static _Thread_local unsigned n_arenas;
+static _Thread_local struct h2_block *blocks;
+static _Thread_local unsigned n_blocks;
+
+static struct h2_block *block_take(void)
+{
+    struct h2_block *b = blocks;
+    if (b != NULL) {
+        blocks = b->next;
+        n_blocks--;
+    } else {
+        b = malloc(sizeof(*b));
+        ASSERT(b != NULL);
+    }
+    b->next = NULL;
+    b->n = b->taken = 0;
+    return b;
+}
+
+static void block_return(struct h2_block *b)
+{
+    if (n_blocks == BLOCKS_KEPT) {
+        free(b);
+        return;
+    }
+    b->next = blocks;
+    blocks = b;
+    n_blocks++;
+}
+
+void h2_server_thread_fini(void)
+{
+    while (n_arenas > 0) {
+        arena_free(arenas[--n_arenas]);
+    }
+    for (struct h2_block *b; (b = blocks) != NULL;) {
+        blocks = b->next;
+        free(b);
+    }
+    n_blocks = 0;
+    h2_thread_fini();
+}
+
+static struct h2_req *of(struct req *r)
+{
+    return (struct h2_req *)(void *)r;
+}
+
+/* ---- the request body ---- */
+
+void h2_req_body(struct h2_req *q, struct str run)
+{
+    q->r.bytes_in += run.n;
+    while (run.n > 0) {
+        if (q->last == NULL || q->last->n == BLOCK_BYTES) {
+            struct h2_block *b = block_take();
+            *(q->last ? &q->last->next : &q->first) = b;
+            q->last = b;
+        }
+        struct h2_block *b = q->last;
+        const struct str some = str_head(run, BLOCK_BYTES - b->n);
+        memcpy(b->data + b->n, some.p, some.n);
+        b->n += (unsigned)some.n;
+        run = str_skip(run, some.n);
+    }
+    cond_signal(&q->more);
+}
+
+/* What was lent has been used: the client may send as much again. */
+static void end_loan(struct h2_req *q)
+{
+    struct h2_block *b = q->first;
+    if (q->lent == 0) {
+        return;
+    }
+    h2_consumed(q->h->s, &q->s, q->lent);
+    h2_conn_flush(q->h);
+    q->lent = 0;
+    if (b->taken == b->n) {
+        q->first = b->next;
+        q->last = b->next ? q->last : NULL;
+        block_return(b);
+    }
+}
+
+static int await_more_body(struct h2_req *q)
+{
+    const struct settings *s = q->r.settings;
+    const int64_t before = now_ms();
+    int rc = await_cond(
+        &q->more, pace_deadline(&q->pace_in, s->client_body_timeout_ms, s->weir.min_body_rate));
+    const size_t n = q->first ? q->first->n - q->first->taken : 0;
+    pace_moved(&q->pace_in, now_ms() - before, n, s->weir.min_body_rate);
+    return rc;
+}
+
+static int h2_await_body(struct req *r, struct str *run)
+{
+    struct h2_req *q = of(r);
+    end_loan(q);
+    if (q->continue_due && q->first == NULL) {
+        q->continue_due = false;
+        r->transport->await_interim(r, 100, &(struct headers){0});
+    }
+    for (;;) {
+        struct h2_block *b = q->first;
+        if (q->error != 0) {
+            return q->error;
+        }
+        if (b != NULL && b->n > b->taken) {
+            *run = str_of(b->data + b->taken, b->n - b->taken);
+            q->lent = run->n;
+            b->taken = b->n;
+            r->body_seen += run->n;
+            return r->max_body && r->body_seen > r->max_body ? -EMSGSIZE : 1;
+        }
+        if (q->s.recv_ended) {
+            r->body_read = true;
+            r->req_trailers = q->s.trailers;
+            return 0;
+        }
+        const int rc = await_more_body(q);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+/* ---- the answer ---- */
+
+/* Wait for a window, for the others, for room in the connection's buffer. What is lent outlives
+ * it: *kept is to be given back. */
+static int await_turn(struct h2_req *q, struct str run, char **kept)
+{
+    const struct settings *s = q->r.settings;
+    struct iovec iov = {(void *)(uintptr_t)run.p, run.n};
+    const int64_t before = now_ms();
+    if (*kept == NULL) {
+        *kept = lend_keep(&iov, 1);
+    }
+    const bool for_window = h2_conn_takes(q->h) && q->s.send_window <= 0;
+    if (for_window) {
+        h2_conn_next_turn(q->h);
+    }
+    int rc = await_cond(for_window ? &q->window : &q->h->turn,
+                        pace_deadline(&q->pace_out, s->send_timeout_ms, s->weir.min_drain_rate));
+    pace_moved(&q->pace_out, now_ms() - before, 0, s->weir.min_drain_rate);
+    if (rc < 0 || q->error != 0) {
+        h2_conn_next_turn(q->h);
+    }
+    return rc < 0 ? rc : q->error;
+}
+
+/* As frames, from where it is, behind what others have put into the buffer. */
+static int await_direct(struct h2_req *q, struct str run, bool last)
+{
+    char heads[RUN_FRAMES][H2_FRAME_HEAD];
+    struct iovec iov[1 + 2 * RUN_FRAMES];
+    int n = 1;
+    for (unsigned i = 0; run.n > 0; i++) {
+        const struct str one = str_head(run, H2_FRAME_MAX);
+        run = str_skip(run, one.n);
+        h2_data_head(q->h->s, &q->s, heads[i], one.n, last && run.n == 0);
+        iov[n++] = (struct iovec){heads[i], H2_FRAME_HEAD};
+        iov[n++] = (struct iovec){(void *)(uintptr_t)one.p, one.n};
+    }
+    return h2_conn_await_write(q->h, iov, n);
+}
+
+/* A part of the run that may go now. The number of its bytes in *n. */
+static int await_part(struct h2_req *q, struct str run, bool last, size_t *n)
+{
+    struct h2_conn *h = q->h;
+    size_t most = h2_room(h->s, &q->s, run.n < LEND_BYTES ? run.n : LEND_BYTES);
+    if (most >= DIRECT_BYTES && !h->writing) {
+        *n = most;
+        return await_direct(q, str_head(run, most), last && most == run.n);
+    }
+    most = most < H2_OUT_HIGH - h->s->out.n ? most : H2_OUT_HIGH - h->s->out.n;
+    h2_send_data(h->s, &q->s, str_head(run, most), last && most == run.n);
+    h2_conn_flush(h);
+    h2_conn_next_turn(h);
+    *n = most;
+    return 0;
+}
+
+static int failed(struct h2_req *q, int rc)
+{
+    q->r.client_gone = q->r.client_gone || rc != -ETIMEDOUT;
+    h2_reset(q->h->s, &q->s, H2_CANCEL);
+    h2_conn_flush(q->h);
+    return rc;
+}
+
+static int await_run(struct h2_req *q, struct str run, bool last)
+{
+    char *kept = NULL;
+    int rc = q->error;
+    bool more = run.n > 0 || last;
+    while (rc == 0 && more) {
+        if (!h2_conn_takes(q->h) || h2_room(q->h->s, &q->s, 1) < (run.n > 0)) {
+            rc = await_turn(q, run, &kept);
+            continue;
+        }
+        size_t n = 0;
+        rc = await_part(q, run, last, &n);
+        run = str_skip(run, n);
+        more = run.n > 0;
+        q->r.resp.bytes_sent += n + (n / H2_FRAME_MAX + 1) * H2_FRAME_HEAD;
+        q->r.resp.body_bytes_sent += n;
+        pace_moved(&q->pace_out, 0, n, q->r.settings->weir.min_drain_rate);
+    }
+    lend_return(kept);
+    return rc < 0 ? failed(q, rc) : 0;
+}
+
+static int send_trailers(struct h2_req *q)
+{
+    const size_t before = q->h->s->out.n;
+    if (h2_send_trailers(q->h->s, &q->s, &q->r.resp.trailers) != 0) {
+        h2_send_data(q->h->s, &q->s, STR(""), true);
+    }
+    q->r.resp.bytes_sent += q->h->s->out.n - before;
+    h2_conn_flush(q->h);
+    return 0;
+}
+
+static void h2_abort(struct req *r)
+{
+    struct h2_req *q = of(r);
+    h2_reset(q->h->s, &q->s, H2_INTERNAL_ERROR);
+    h2_conn_flush(q->h);
+}
+
+static int h2_await_data(struct req *r, struct str body, bool last)
+{
+    struct h2_req *q = of(r);
+    if (!q->s.open || q->s.send_ended) {
+        return q->error; /* an answer without a body has ended with its head */
+    }
+    if (r->resp.length >= 0) {
+        const uint64_t left = (uint64_t)r->resp.length - r->resp.body_bytes_sent;
+        body = str_head(body, body.n < left ? body.n : (size_t)left);
+        if (last && body.n < left) {
+            h2_abort(r); /* the head has promised more: it must not look whole */
+            return 0;
+        }
+    }
+    const bool trailers = last && r->resp.trailers.n > 0;
+    int rc = await_run(q, body, last && !trailers);
+    return rc == 0 && trailers ? send_trailers(q) : rc;
+}
+
+/* Room for the head; its body is kept meanwhile. */
+static int await_room(struct h2_req *q, struct str body, char **kept)
+{
+    int rc = q->error;
+    while (rc == 0 && !h2_conn_takes(q->h)) {
+        rc = await_turn(q, body, kept);
+    }
+    return rc;
+}
+
+/* Content-Length where the status may have one (RFC 9110 8.6). */
+static int64_t length_of(const struct req *r)
+{
+    const int status = r->resp.status;
+    const bool none = status < 200 || status == 204 || (status == 304 && r->resp.length == 0);
+    return none ? -1 : r->resp.length;
+}
+
+static int send_head(struct h2_req *q, bool ends)
+{
+    struct req *r = &q->r;
+    struct h2_session *s = q->h->s;
+    const size_t before = s->out.n;
+    if (h2_send_response(s, &q->s, r->resp.status, &r->resp.headers, length_of(r), ends) != 0) {
+        LOG_RATE(ERROR,
+                 "an answer has a header name or value with forbidden bytes; the stream is reset");
+        return -EPROTO;
+    }
+    r->resp.sent = true;
+    r->resp.bytes_sent += s->out.n - before;
+    h2_conn_flush(q->h);
+    return 0;
+}
+
+static int h2_await_head(struct req *r, struct str body, bool last)
+{
+    struct h2_req *q = of(r);
+    char *kept = NULL;
+    if (r->resp.sent) {
+        return -EALREADY;
+    }
+    conn_add_usual(r);
+    const bool ends = conn_has_no_body(r) ||
+                      (last && body.n == 0 && r->resp.trailers.n == 0 && r->resp.length <= 0);
+    int rc = await_room(q, body, &kept);
+    rc = rc == 0 ? send_head(q, ends) : rc;
+    if (rc < 0) {
+        failed(q, rc);
+    } else if (!ends && (body.n > 0 || last)) {
+        rc = h2_await_data(r, body, last);
+    }
+    lend_return(kept);
+    return rc;
+}
+
+static int h2_await_interim(struct req *r, int status, const struct headers *h)
+{
+    struct h2_req *q = of(r);
+    if (r->resp.sent) {
+        return 0;
+    }
+    q->continue_due &= status != 100;
+    const int rc = h2_send_response(q->h->s, &q->s, status, h, -1, false);
+    h2_conn_flush(q->h);
+    return rc == 0 ? 0 : -EPROTO;
+}
+
+static struct io *h2_take_over(struct req *r, struct str *ahead)
+{
+    *ahead = STR("");
+    return NULL;
+}
+
+/* Always watched: see h2_req_gone(). */
+static void h2_watch_client(struct req *r, bool on)
+{
+}
+
+static const struct transport h2_transport = {
+    .await_body = h2_await_body,
+    .await_head = h2_await_head,
+    .await_data = h2_await_data,
+    .await_interim = h2_await_interim,
+    .abort = h2_abort,
+    .find_local = conn_find_local,
+    .take_over = h2_take_over,
+    .watch_client = h2_watch_client,
+};
+
+/* ---- a stream's life ---- */
+
+struct h2_req *h2_req_new(struct h2_conn *h)
+{
+    struct arena *a = n_arenas > 0 ? arenas[--n_arenas] : arena_new(ARENA_BLOCK);
+    struct h2_req *q = ARENA_NEW(a, struct h2_req);
+    q->h = h;
+    conn_begin_req(h->c, &q->r, a, &h2_transport);
+    list_init(&q->start);
+    cond_init(&q->more);
+    cond_init(&q->window);
+    return q;
+}
+
+static void req_free(struct h2_req *q)
+{
+    struct arena *a = q->r.arena;
+    for (struct h2_block *b; (b = q->first) != NULL;) {
+        q->first = b->next;
+        block_return(b);
+    }
+    list_del(&q->start);
+    h2_conn_left(q);
+    if (n_arenas == ARENAS_KEPT) {
+        arena_free(a);
+        return;
+    }
+    arena_reset(a);
+    arenas[n_arenas++] = a;
+}
+
+/* What is not complete is cut; a request that is not needed to its end is told so (RFC 9113 8.1).
+ */
+static void req_end(struct h2_req *q)
+{
+    h2_reset(q->h->s, &q->s, q->s.send_ended ? H2_NO_ERROR : H2_INTERNAL_ERROR);
+    fiber_set_data(fiber_self(), NULL);
+    req_free(q);
+}
+
+static void stream_main(void *arg)
+{
+    struct h2_req *q = arg;
+    q->fiber = q->r.fiber = fiber_self();
+    fiber_set_data(q->fiber, &q->r);
+    count_all(&q->h->c->server->stats.requests);
+    if (q->s.refuse) {
+        conn_refuse(&q->r, q->s.refuse);
+    } else {
+        conn_handle(&q->r);
+    }
+    req_end(q);
+}
+
+void h2_req_start(struct h2_req *q)
+{
+    struct req *r = &q->r;
+    conn_take_head(r, &q->s.head);
+    r->major = 2;
+    r->minor = 0;
+    q->continue_due = r->expect_continue && r->has_body;
+    if (fiber_start("stream", stream_main, q) == NULL) {
+        LOG_RATE(ERROR, "no memory for a fiber, refusing a stream");
+        h2_reset(q->h->s, &q->s, H2_REFUSED_STREAM);
+        req_free(q);
+    }
+}
+
+void h2_req_gone(struct h2_req *q, int error)
+{
+    q->error = error;
+    q->r.client_gone = true;
+    if (q->fiber == NULL) {
+        req_free(q);
+        return;
+    }
+    cond_signal(&q->more);
+    cond_signal(&q->window);
+    fiber_cancel(q->fiber);
+}
