@@ -192,9 +192,11 @@ static void await_writer(struct h2_conn *h)
 {
     h->resting = true;
     cond_signal(&h->work);
+    fiber_shield(true); /* it uses what its owner would free */
     while (h->writer != NULL) {
         await_cond(&h->calm, NEVER);
     }
+    fiber_shield(false);
 }
 
 /* ---- reading ---- */
@@ -270,7 +272,7 @@ void h2_conn_feed(struct h2_conn *h, struct str bytes)
     while (!h->s->failed && h2_read(h->s, &bytes, &ev) != H2_NONE) {
         on_event(h, &ev);
     }
-    for (struct list *l; (l = list_pop(&h->heads)) != NULL;) {
+    for (struct list *l; !h->s->failed && (l = list_pop(&h->heads)) != NULL;) {
         struct h2_req *q = CONTAINER_OF(l, struct h2_req, start);
         list_init(l);
         h2_req_start(q);
@@ -355,14 +357,13 @@ static void await_end(struct h2_conn *h, bool hang_up)
     conn_close(c);
 }
 
-void h2_conn_serve(struct h2_conn *h)
+static enum next await_frames(struct h2_conn *h)
 {
     enum next next = READ_ON;
-    h->c->fiber = fiber_self();
     h->resting = false;
     if (fiber_start("h2 writer", writer_main, h) == NULL) {
         LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
-        next = HANG_UP;
+        return HANG_UP;
     }
     if (h->c->server->draining) {
         begin_end(h);
@@ -370,11 +371,21 @@ void h2_conn_serve(struct h2_conn *h)
     while (next == READ_ON) {
         next = await_bytes(h);
     }
-    if (next != REST) {
-        await_end(h, next == HANG_UP);
-        return;
-    }
-    await_writer(h);
+    return next;
+}
+
+void h2_conn_serve(struct h2_conn *h)
+{
+    enum next next;
+    h->c->fiber = fiber_self();
+    do {
+        next = await_frames(h);
+        if (next != REST) {
+            await_end(h, next == HANG_UP);
+            return;
+        }
+        await_writer(h);
+    } while (h->ending);
     h->c->fiber = NULL;
     conn_idle(h->c, h->quiet_ms + h->c->server->settings->keepalive_timeout_ms);
 }

@@ -226,7 +226,7 @@ static enum h2_event_type compression_error(struct h2_session *s, struct h2_even
 static enum h2_event_type block_run(struct h2_session *s, struct str bytes, struct h2_event *ev)
 {
     s->block.wire += bytes.n;
-    if (s->block.wire > s->limits.head->head_bytes) {
+    if (s->block.wire > 2 * (size_t)s->limits.head->head_bytes) {
         return h2_fail(s, ev, H2_ENHANCE_YOUR_CALM, "header block too large");
     }
     return h2_block_decode(s, bytes, false) ? H2_NONE : compression_error(s, ev);

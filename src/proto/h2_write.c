@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* h2_write: frames on their way out. */
+#include "proto/h1_scan.h"
 #include "proto/h2_priv.h"
 
 #include <errno.h>
@@ -263,8 +264,10 @@ int h2_send_trailers(struct h2_session *s, struct h2_stream *st, const struct he
 /* What HPACK may carry need not be a request. */
 static bool request_is_good(const struct h2_request *rq)
 {
-    return header_name_is_valid(rq->method) && header_value_is_valid(rq->path) &&
-           header_value_is_valid(rq->authority) && header_value_is_valid(rq->protocol);
+    return header_name_is_valid(rq->method) && header_name_is_valid(rq->scheme) &&
+           (rq->protocol.n == 0 || header_name_is_valid(rq->protocol)) &&
+           h1_scan_target_high(rq->path.p, rq->path.n) == rq->path.n &&
+           h1_authority_is_valid(rq->authority);
 }
 
 int h2_send_request(struct h2_session *s, struct h2_stream *st, struct arena *arena,
