@@ -218,6 +218,10 @@ static void stream(struct req *r, struct proxied *p)
             head_out = true;
             continue;
         }
+        if (r->transport->await_not_full && !client_has_run(&p->x) &&
+            (rc = r->transport->await_not_full(r)) < 0) {
+            break;
+        }
         int got = client_await_body(&p->x, &run, deadline_in(p->read_ms));
         if (got < 0) {
             cut(r, p, got);

@@ -11,6 +11,8 @@
 #include "event/await.h"
 #include "http/h1_body.h"
 
+struct req;
+
 #define SMALL_REST 32
 
 struct exchange {
@@ -34,6 +36,8 @@ struct exchange {
     char *room;              /* LEND_BYTES in the arena, when it was needed */
     struct h1_parser parser; /* the answer: parser.head */
     struct h1_body body;
+    bool (*is_full)(struct req *r); /* struct transport; it is then as with head_first */
+    struct req *req;
     /* what is behind the last chunk of a read is mostly an end of chunk or of body */
     char rest[SMALL_REST];
 };

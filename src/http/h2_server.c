@@ -18,8 +18,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define REST_MS 1000  /* without streams: how long the fibers wait for the next */
-#define LOOK_MS 5000  /* with streams: how often the reader looks up */
+#define LOOK_MS 5000  /* how often the reader looks up */
 #define GOING_MS 1000 /* for the answer to the ping behind a first GOAWAY */
 
 static struct h2_limits limits_of(const struct server *s)
@@ -45,6 +44,7 @@ struct h2_conn *h2_conn_new(struct conn *c)
     cond_init(&h->turn);
     cond_init(&h->work);
     cond_init(&h->calm);
+    cond_init(&h->memory);
     return h;
 }
 
@@ -114,9 +114,7 @@ void h2_conn_left(struct h2_req *q)
     }
     if (h->live == 0) {
         cond_broadcast(&h->calm);
-        if (h->ending) {
-            wake_reader(h);
-        }
+        wake_reader(h); /* to rest */
     }
 }
 
@@ -288,15 +286,13 @@ static int64_t head_deadline(const struct h2_conn *h)
 
 static int64_t read_deadline(const struct h2_conn *h)
 {
-    const int64_t look = deadline_in(h->ending && !h->said_last ? GOING_MS
-                                     : h->live                  ? LOOK_MS
-                                                                : REST_MS);
+    const int64_t look = deadline_in(h->ending && !h->said_last ? GOING_MS : LOOK_MS);
     return head_deadline(h) < look ? head_deadline(h) : look;
 }
 
 enum next { READ_ON, REST, END, HANG_UP };
 
-/* Nothing came for a while. */
+/* What time alone brings. */
 static enum next look_up(struct h2_conn *h)
 {
     if (head_deadline(h) <= now_ms()) {
@@ -306,10 +302,13 @@ static enum next look_up(struct h2_conn *h)
     if (h->ending && !h->said_last && h->ending_ms + GOING_MS <= now_ms()) {
         say_last(h);
     }
-    return h->live == 0 && !h->ending && h->s->out.n == 0 && !h->writing &&
-                   h2_pending_since(h->s) == 0
-               ? REST
-               : READ_ON;
+    return READ_ON;
+}
+
+/* Nothing to do and nothing in sight. */
+static bool may_rest(const struct h2_conn *h)
+{
+    return h->live == 0 && !h->ending && !h->c->io.readable && h2_pending_since(h->s) == 0;
 }
 
 static enum next await_bytes(struct h2_conn *h)
@@ -317,6 +316,9 @@ static enum next await_bytes(struct h2_conn *h)
     struct str bytes;
     if (h->s->failed || (h->said_last && h->live == 0)) {
         return END;
+    }
+    if (may_rest(h)) {
+        return REST;
     }
     if (!h2_conn_takes(h)) {
         /* It does not take what it made us say: no more of it. */

@@ -13,6 +13,13 @@ struct h2_conn {
     /* Who waits: streams for the connection (its window, its buffer, the one that writes), in the
      * order they came; the writer for something to write; the reader for all else. */
     struct cond turn, work, calm;
+    struct cond memory; /* and streams whose answers would be too much to keep */
+    size_t kept;        /* bytes of answers that wait for windows */
+    /* streams that wait for turn or memory; until when their waiting is in pace_out; when data were
+     * last sent */
+    unsigned waiting;
+    int64_t waited_ms, moved_ms;
+    struct pace pace_out;
     struct fiber *writer; /* NULL: none */
     bool reading;         /* the connection's fiber is in await_read() */
     bool writing; /* somebody writes to the socket: the order of frames is the order of writes */
@@ -41,6 +48,7 @@ struct h2_req {
     struct cond window;  /* the stream's window is open, or will not be */
     struct h2_block *first, *last;
     size_t lent;       /* of the first block, until the next await */
+    char *kept;        /* the buffer of the run that waits, when it was lent */
     bool continue_due; /* the client waits for 100 */
     struct pace pace_in, pace_out;
 };

@@ -19,7 +19,8 @@
 #define ARENA_BLOCK 8192
 #define ARENAS_KEPT 256
 #define BLOCKS_KEPT 64
-#define DIRECT_BYTES 4096 /* from so many on body is written from where it is */
+#define DIRECT_BYTES 4096  /* from so many on body is written from where it is */
+#define KEPT_MAX (1 << 20) /* of a connection, in runs that wait */
 /* A run has at most so many frames. */
 #define RUN_FRAMES (LEND_BYTES / H2_FRAME_MAX + 1)
 
@@ -156,27 +157,93 @@ static int h2_await_body(struct req *r, struct str *run)
 
 /* ---- the answer ---- */
 
-/* Wait for a window, for the others, for room in the connection's buffer. What is lent outlives
- * it: *kept is to be given back. */
-static int await_turn(struct h2_req *q, struct str run, char **kept)
+/* How long the connection may go without taking anything of what waits. */
+static int64_t turn_deadline(const struct h2_req *q, int64_t since)
 {
     const struct settings *s = q->r.settings;
-    struct iovec iov = {(void *)(uintptr_t)run.p, run.n};
+    const int64_t from = q->h->moved_ms > since ? q->h->moved_ms : since;
+    return pace_deadline(&q->h->pace_out, from + s->send_timeout_ms - now_ms(),
+                         s->weir.min_drain_rate);
+}
+
+/* Wait for what all streams share. Their patience is with the connection: as long as it moves, each
+ * gets its turn. */
+static int await_shared(struct h2_req *q, struct cond *c)
+{
+    struct h2_conn *h = q->h;
+    const int64_t since = now_ms();
+    h->waited_ms = h->waiting++ == 0 ? since : h->waited_ms;
+    int rc;
+    do {
+        rc = await_cond(c, turn_deadline(q, since));
+        pace_moved(&h->pace_out, now_ms() - h->waited_ms, 0, q->r.settings->weir.min_drain_rate);
+        h->waited_ms = now_ms();
+    } while (rc == -ETIMEDOUT && turn_deadline(q, since) > now_ms());
+    h->waiting--;
+    return rc;
+}
+
+static int await_window(struct h2_req *q)
+{
+    const struct settings *s = q->r.settings;
     const int64_t before = now_ms();
-    if (*kept == NULL) {
-        *kept = lend_keep(&iov, 1);
+    const int rc = await_cond(
+        &q->window, pace_deadline(&q->pace_out, s->send_timeout_ms, s->weir.min_drain_rate));
+    pace_moved(&q->pace_out, now_ms() - before, 0, s->weir.min_drain_rate);
+    return rc;
+}
+
+/* What is lent is taken out of the thread's hands until end_keep(). */
+static void keep(struct h2_req *q, struct str run)
+{
+    const struct iovec iov = {(void *)(uintptr_t)run.p, run.n};
+    if (q->kept == NULL && (q->kept = lend_keep(&iov, 1)) != NULL) {
+        q->h->kept += LEND_BYTES;
     }
+}
+
+static void end_keep(struct h2_req *q)
+{
+    if (q->kept != NULL) {
+        lend_return(q->kept);
+        q->kept = NULL;
+        q->h->kept -= LEND_BYTES;
+        cond_signal(&q->h->memory);
+    }
+}
+
+/* Wait for a window, for the others, for room in the connection's buffer. */
+static int await_turn(struct h2_req *q, struct str run)
+{
     const bool for_window = h2_conn_takes(q->h) && q->s.send_window <= 0;
+    keep(q, run);
     if (for_window) {
         h2_conn_next_turn(q->h);
     }
-    int rc = await_cond(for_window ? &q->window : &q->h->turn,
-                        pace_deadline(&q->pace_out, s->send_timeout_ms, s->weir.min_drain_rate));
-    pace_moved(&q->pace_out, now_ms() - before, 0, s->weir.min_drain_rate);
+    const int rc = for_window ? await_window(q) : await_shared(q, &q->h->turn);
     if (rc < 0 || q->error != 0) {
         h2_conn_next_turn(q->h);
     }
     return rc < 0 ? rc : q->error;
+}
+
+static bool h2_is_full(struct req *r)
+{
+    return of(r)->h->kept + LEND_BYTES > KEPT_MAX;
+}
+
+static int h2_await_not_full(struct req *r)
+{
+    struct h2_req *q = of(r);
+    int rc = q->error;
+    while (rc == 0 && h2_is_full(r)) {
+        rc = await_shared(q, &q->h->memory);
+        rc = rc < 0 ? rc : q->error;
+    }
+    if (rc < 0) {
+        cond_signal(&q->h->memory);
+    }
+    return rc;
 }
 
 /* As frames, from where it is, behind what others have put into the buffer. */
@@ -222,12 +289,11 @@ static int failed(struct h2_req *q, int rc)
 
 static int await_run(struct h2_req *q, struct str run, bool last)
 {
-    char *kept = NULL;
     int rc = q->error;
     bool more = run.n > 0 || last;
     while (rc == 0 && more) {
         if (!h2_conn_takes(q->h) || h2_room(q->h->s, &q->s, 1) < (run.n > 0)) {
-            rc = await_turn(q, run, &kept);
+            rc = await_turn(q, run);
             continue;
         }
         size_t n = 0;
@@ -237,8 +303,10 @@ static int await_run(struct h2_req *q, struct str run, bool last)
         q->r.resp.bytes_sent += n + (n / H2_FRAME_MAX + 1) * H2_FRAME_HEAD;
         q->r.resp.body_bytes_sent += n;
         pace_moved(&q->pace_out, 0, n, q->r.settings->weir.min_drain_rate);
+        pace_moved(&q->h->pace_out, 0, n, q->r.settings->weir.min_drain_rate);
+        q->h->moved_ms = now_ms();
     }
-    lend_return(kept);
+    end_keep(q);
     return rc < 0 ? failed(q, rc) : 0;
 }
 
@@ -280,11 +348,11 @@ static int h2_await_data(struct req *r, struct str body, bool last)
 }
 
 /* Room for the head; its body is kept meanwhile. */
-static int await_room(struct h2_req *q, struct str body, char **kept)
+static int await_room(struct h2_req *q, struct str body)
 {
     int rc = q->error;
     while (rc == 0 && !h2_conn_takes(q->h)) {
-        rc = await_turn(q, body, kept);
+        rc = await_turn(q, body);
     }
     return rc;
 }
@@ -316,21 +384,20 @@ static int send_head(struct h2_req *q, bool ends)
 static int h2_await_head(struct req *r, struct str body, bool last)
 {
     struct h2_req *q = of(r);
-    char *kept = NULL;
     if (r->resp.sent) {
         return -EALREADY;
     }
     conn_add_usual(r);
     const bool ends = conn_has_no_body(r) ||
                       (last && body.n == 0 && r->resp.trailers.n == 0 && r->resp.length <= 0);
-    int rc = await_room(q, body, &kept);
+    int rc = await_room(q, body);
     rc = rc == 0 ? send_head(q, ends) : rc;
     if (rc < 0) {
         failed(q, rc);
     } else if (!ends && (body.n > 0 || last)) {
         rc = h2_await_data(r, body, last);
     }
-    lend_return(kept);
+    end_keep(q);
     return rc;
 }
 
@@ -364,6 +431,8 @@ static const struct transport h2_transport = {
     .await_interim = h2_await_interim,
     .abort = h2_abort,
     .find_local = conn_find_local,
+    .is_full = h2_is_full,
+    .await_not_full = h2_await_not_full,
     .take_over = h2_take_over,
     .watch_client = h2_watch_client,
 };

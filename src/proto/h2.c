@@ -194,8 +194,8 @@ bool h2_spend(struct h2_bucket *b)
 void h2_moved(struct h2_session *s, size_t n)
 {
     s->moved += (uint32_t)n;
-    const uint32_t more = s->moved >> 10;
-    s->moved &= 1023;
+    const uint32_t more = s->moved >> 8;
+    s->moved &= 255;
     s->control.left =
         s->control.left + more < s->control.max ? s->control.left + more : s->control.max;
 }

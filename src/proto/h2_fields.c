@@ -292,7 +292,8 @@ static bool finish_framing(struct h2_session *s, bool has_none)
         return !said || head->content_length == 0;
     }
     st->body_left = said ? (int64_t)head->content_length : -1;
-    head->framing = said ? H1_LENGTH : H1_CHUNKED;
+    /* A request of length nothing that goes on is to be awaited to its end, which may be a lie. */
+    head->framing = said && (s->is_client || head->content_length > 0) ? H1_LENGTH : H1_CHUNKED;
     return true;
 }
 
