@@ -22,8 +22,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SMALL_READ 2048   /* most requests are smaller, head and body */
-#define DRAIN_BYTES 65536 /* unread request body that is worth reading to keep a connection */
+#define SMALL_READ 2048    /* most requests are smaller, head and body */
+#define DRAIN_BYTES 65536  /* unread request body that is worth reading to keep a connection */
 #define CHUNKED_ROOM 16384 /* read at once of a chunked body */
 #define CONNS_KEPT 1024    /* closed connections kept for reuse, a thread */
 
