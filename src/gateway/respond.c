@@ -205,6 +205,16 @@ static int await_moved(struct req *r, struct proxied *p)
     return 0;
 }
 
+/* Nothing is read that would only wait for the client, where many answers share a connection. */
+static int await_room(struct req *r, struct proxied *p)
+{
+    if (r->transport->await_not_full == NULL || client_has_run(&p->x) ||
+        await_readable(p->x.io, deadline_in(p->read_ms)) < 0) {
+        return 0;
+    }
+    return r->transport->await_not_full(r);
+}
+
 /* Run by run: the client's pace is the upstream's. */
 static void stream(struct req *r, struct proxied *p)
 {
@@ -218,8 +228,7 @@ static void stream(struct req *r, struct proxied *p)
             head_out = true;
             continue;
         }
-        if (r->transport->await_not_full && !client_has_run(&p->x) &&
-            (rc = r->transport->await_not_full(r)) < 0) {
+        if ((rc = await_room(r, p)) < 0) {
             break;
         }
         int got = client_await_body(&p->x, &run, deadline_in(p->read_ms));
