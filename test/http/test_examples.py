@@ -45,6 +45,7 @@ def start(tmp_path):
         # What the file leaves to defaults has to move, too.
         config.setdefault("deployment", {}).setdefault("admin", {}).setdefault("admin_listen", {"ip": "127.0.0.1", "port": 9180})
         config.setdefault("apisix", {}).setdefault("control", {"ip": "127.0.0.1", "port": 9090})
+        config["apisix"].setdefault("ssl", {}).setdefault("listen", [{"port": 9443}])
         config.setdefault("plugin_attr", {}).setdefault("prometheus", {}).setdefault("export_addr", {"ip": "127.0.0.1", "port": 9091})
         moved = {}
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(ports_moved(config, moved)))

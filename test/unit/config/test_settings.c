@@ -2,6 +2,7 @@
 /* config.yaml: what it may say, what becomes of it, and how mistakes are told. */
 #include "base/log.h"
 #include "config/settings_priv.h"
+#include "net/tls.h"
 #include "t.h"
 
 #include <sys/stat.h>
@@ -46,9 +47,15 @@ static void an_empty_file_means_defaults(void)
     for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
         struct settings *s = good(empty[i]);
 
-        CHECK_ROW(i, s->n_listen == 2 && addr_port(&s->listen[0].addr) == 9080 &&
+        CHECK_ROW(i, s->n_listen == 4 && addr_port(&s->listen[0].addr) == 9080 &&
                          s->listen[0].addr.sa.sa_family == AF_INET &&
                          s->listen[1].addr.sa.sa_family == AF_INET6);
+        CHECK_ROW(i, !s->listen[1].tls && s->listen[2].tls && s->listen[3].tls &&
+                         addr_port(&s->listen[3].addr) == 9443);
+        CHECK_ROW(i, s->ssl.protocols == (TLS_1_2 | TLS_1_3) && !s->ssl.tickets &&
+                         s->ssl.fallback_sni.n == 0 && str_is_none(s->ssl.trusted) &&
+                         s->upstream_sni && !s->weir.upstream_unchecked);
+        CHECK(str_starts(s->ssl.ciphers, STR("ECDHE-ECDSA-AES128-GCM-SHA256:")));
         CHECK_ROW(i, s->enable_admin && s->enable_control && s->enable_reuseport &&
                          s->enable_server_tokens && !s->show_upstream_status);
         CHECK_STR(s->router, "radixtree_host_uri");
@@ -105,13 +112,24 @@ static void listeners_have_several_forms(void)
          {81, 81, 82},
          {AF_INET, AF_INET6, AF_INET}},
         {"apisix:\n  node_listen: [{ip: '::1', port: 83}]\n", 1, {83}, {AF_INET6}},
+        {"apisix: {node_listen: 81, enable_ipv6: false, ssl: {listen: [{ip: 127.0.0.2, port: 82}, "
+         "{port: 83}]}}\n",
+         3,
+         {81, 82, 83},
+         {AF_INET, AF_INET, AF_INET}},
+        {"apisix: {node_listen: 81, enable_ipv6: false, ssl: {enable: false, listen: [{port: "
+         "83}]}}\n",
+         1,
+         {81},
+         {AF_INET}},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct settings *s = good(cases[i].yaml);
+        const bool usual_tls = strstr(cases[i].yaml, "ssl") == NULL;
 
-        CHECK_ROW(i, s->n_listen == cases[i].n);
-        for (unsigned k = 0; k < s->n_listen && k < 4; k++) {
+        CHECK_ROW(i, s->n_listen == cases[i].n + (usual_tls ? 1u + s->enable_ipv6 : 0));
+        for (unsigned k = 0; k < cases[i].n; k++) {
             CHECK_ROW(i, addr_port(&s->listen[k].addr) == cases[i].port[k] &&
                              s->listen[k].addr.sa.sa_family == cases[i].family[k]);
         }
@@ -236,6 +254,13 @@ static void mistakes_are_told_by_name(void)
          "emerg, got \"loud\""},
         {"nginx_config:\n  worker_processes: many\n",
          "nginx_config.worker_processes: expected auto or a number up to 1024, got \"many\""},
+        {"apisix: {ssl: {ssl_protocols: TLSv1.2 SSLv3}}\n",
+         "apisix.ssl.ssl_protocols: expected some of TLSv1.1 TLSv1.2 TLSv1.3, got \"TLSv1.2 "
+         "SSLv3\""},
+        {"apisix: {ssl: {listen: 9443}}\n",
+         "apisix.ssl.listen: expected a list of {ip, port}, got 9443"},
+        {"apisix: {ssl: {listen: [{port: 1, enable_http2: true}]}}\n",
+         "apisix.ssl.listen: unknown option enable_http2; expected ip, port and enable_http3"},
         {"weir: {fields: 1}\n", "weir.fields: expected 10 to 10000, got 1"},
         {"plugins: key-auth\n", "plugins: expected a list, got \"key-auth\""},
         {"plugin_attr: 1\n", "plugin_attr: expected a section, got 1"},
@@ -279,10 +304,8 @@ static void what_is_not_supported_is_warned_of_once_and_by_name(void)
     static const struct {
         const char *yaml, *want; /* after the warning about the keyring, which comes last */
     } cases[] = {
-        {"apisix: {ssl: {enable: true, listen: [{port: 9443}]}}\n",
-         "apisix.ssl.enable: TLS listeners are not supported yet; nothing listens for TLS\n"
-         "apisix.ssl.listen: TLS listeners are not supported yet; nothing listens on these "
-         "ports\n"},
+        {"apisix: {ssl: {enable: true, listen: [{port: 9443, enable_http3: true}]}}\n",
+         "apisix.ssl.listen.enable_http3: HTTP/3 is not supported yet\n"},
         {"apisix: {ssl: {enable: false}, enable_http2: false, tracing: false, extra_lua_path: "
          "''}\n",
          ""},
@@ -396,7 +419,7 @@ static void a_file_is_named_when_it_is_wrong(void)
     CHECK_STR(str_c(e.msg), want);
     CHECK(ftruncate(fd, 0) == 0);
     struct settings *s = settings_load(path, NULL, &e);
-    CHECK(s != NULL && s->n_listen == 2);
+    CHECK(s != NULL && s->n_listen == 4);
     settings_free(s);
     close(fd);
     unlink(path);

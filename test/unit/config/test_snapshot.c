@@ -286,9 +286,61 @@ static void metadata_is_found_by_plugin(void)
     end();
 }
 
-TESTS(T(objects_come_and_go), T(a_disabled_route_is_not_in_the_router),
-      T(a_bad_value_leaves_the_last_good_one), T(routes_follow_the_hosts_of_their_service),
-      T(a_service_that_keeps_its_hosts_moves_no_route), T(one_batch_may_bring_things_in_any_order),
-      T(keys_are_found_as_long_as_somebody_has_them), T(credentials_live_with_their_consumer),
+/* An ssl object; what it loads with is not parsed yet. */
+static void ssl_object(const char *id, const char *more)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text), "{\"cert\":\"%0130d\",\"key\":\"%065d\",%s}", 0, 0, more);
+    change(K_SSL, id, text);
+}
+
+/* Its id; "" when there is none. */
+static struct str ssl_for(const char *name)
+{
+    const struct ssl *s = snapshot_ssl(now, str_c(name));
+
+    return s != NULL ? s->o.id : STR("");
+}
+
+static void certificates_are_found_by_name(void)
+{
+    static const struct {
+        const char *name, *id;
+    } rows[] = {
+        {"a.test", "exact"},  {"b.test", "one"},       {"b.a.test", "below"}, {"c.b.a.test", "all"},
+        {"test", "all"},      {"xyz.org", "half"},     {"yz.org", "half"},    {"z.org", "all"},
+        {"a.xyz.org", "all"}, {"mixed.case", "mixed"}, {"", "all"},           {".test", "all"},
+    };
+
+    begin();
+    CHECK_STR(ssl_for("a.test"), "");
+    ssl_object("exact", "\"sni\":\"a.test\"");
+    ssl_object("one", "\"snis\":[\"*.test\",\"other.name\"]");
+    ssl_object("below", "\"sni\":\"*.a.test\"");
+    ssl_object("half", "\"sni\":\"*yz.org\"");
+    ssl_object("mixed", "\"sni\":\"Mixed.CASE\"");
+    CHECK_STR(ssl_for("c.b.a.test"), "");
+    ssl_object("all", "\"sni\":\"*\"");
+    ssl_object("client", "\"type\":\"client\"");
+    ssl_object("off", "\"sni\":\"off.test\",\"status\":0");
+    CHECK_STR(ssl_for("off.test"), "one");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CHECK_ROW(i, str_eq(ssl_for(rows[i].name), str_c(rows[i].id)));
+    }
+    CHECK_STR(ssl_for("other.name"), "one");
+    ssl_object("one", "\"snis\":[\"*.test\"]");
+    CHECK_STR(ssl_for("other.name"), "all");
+    change(K_SSL, "exact", NULL);
+    CHECK_STR(ssl_for("a.test"), "one");
+    CHECK(now->n_mtls == 0);
+    end();
+}
+
+TESTS(T(certificates_are_found_by_name), T(objects_come_and_go),
+      T(a_disabled_route_is_not_in_the_router), T(a_bad_value_leaves_the_last_good_one),
+      T(routes_follow_the_hosts_of_their_service), T(a_service_that_keeps_its_hosts_moves_no_route),
+      T(one_batch_may_bring_things_in_any_order), T(keys_are_found_as_long_as_somebody_has_them),
+      T(credentials_live_with_their_consumer),
       T(of_two_with_one_key_the_later_wins_and_the_other_is_next), T(a_long_key_is_found_too),
       T(a_plugin_in_two_global_rules_runs_in_none), T(metadata_is_found_by_plugin))
