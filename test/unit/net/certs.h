@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* certs: certificates made on the spot, as PEM in static memory. */
+/* certs: certificates made on the spot,. */
 #include "base/str.h"
 
 #include <openssl/ec.h>
@@ -14,11 +14,14 @@ struct made {
     struct str key_pem, cert_pem;
 };
 
+/* What was written to b, which ends here; kept for the life of the test. */
 static struct str made_pem(BIO *b)
 {
     char *p;
     long n = BIO_get_mem_data(b, &p);
-    return str_of(p, (size_t)n);
+    struct str pem = str_c(strndup(p, (size_t)n));
+    BIO_free(b);
+    return pem;
 }
 
 /* A certificate of name, signed by issuer (NULL: itself, which may then sign others). */
@@ -49,7 +52,7 @@ static struct made cert_make(const char *name, bool rsa, const struct made *issu
     BIO *k = BIO_new(BIO_s_mem()), *c = BIO_new(BIO_s_mem());
     PEM_write_bio_PrivateKey(k, m.key, NULL, NULL, 0, NULL, NULL);
     PEM_write_bio_X509(c, m.cert);
-    m.key_pem = made_pem(k); /* the BIOs live as long as the test */
+    m.key_pem = made_pem(k);
     m.cert_pem = made_pem(c);
     return m;
 }
