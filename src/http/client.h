@@ -33,11 +33,12 @@ struct exchange {
     /* set after client_init(): a large body is expected, so that little of it is read with the head
      * and the rest can be moved */
     bool head_first;
-    char *room;              /* LEND_BYTES in the arena, when it was needed */
-    struct h1_parser parser; /* the answer: parser.head */
-    struct h1_body body;
     bool (*is_full)(struct req *r); /* struct transport; it is then as with head_first */
     struct req *req;
+    char *room; /* LEND_BYTES in the arena, when it was needed */
+    /* what client_init() has no need to clear */
+    struct h1_parser parser; /* the answer: parser.head */
+    struct h1_body body;
     /* what is behind the last chunk of a read is mostly an end of chunk or of body */
     char rest[SMALL_REST];
 };
