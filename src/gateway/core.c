@@ -14,6 +14,7 @@
 #include "gateway/gateway.h"
 #include "net/resolver.h"
 #include "plugin/chain.h"
+#include "plugin/compress.h"
 #include "upstream/balancer.h"
 #include "upstream/pool.h"
 
@@ -266,6 +267,7 @@ static void core_fini(struct core *c)
     chain_core_fini();
     resolver_fini();
     fiber_thread_fini();
+    compress_thread_fini();
     free(c->listeners);
     loop_fini();
 }

@@ -6,6 +6,7 @@
 #include "gateway/gateway.h"
 #include "gateway/pump.h"
 #include "gateway/steps.h"
+#include "plugin/compress.h"
 
 #include <errno.h>
 
@@ -40,6 +41,7 @@ static void filter_headers(struct req *r)
     chain_notify(r, r->globals, PHASE_HEADER_FILTER, r->chain);
     chain_notify(r, r->chain, PHASE_HEADER_FILTER, NULL);
     add_charset(r);
+    compress_begin(r);
 }
 
 static bool has_body_filter(const struct chain *c)
@@ -47,19 +49,19 @@ static bool has_body_filter(const struct chain *c)
     return c && (c->n[PHASE_BODY_FILTER] || c->n[PHASE_DELAYED_BODY_FILTER]);
 }
 
-static struct body_run filter_body(struct req *r, struct str data, bool last)
+static struct str filter_body(struct req *r, struct str data, enum compress_step step)
 {
-    struct body_run b = {data, last};
+    struct body_run b = {data, step == COMPRESS_END};
     chain_filter_body(r, r->globals, PHASE_BODY_FILTER, &b, r->chain);
     chain_filter_body(r, r->chain, PHASE_BODY_FILTER, &b, NULL);
     chain_filter_body(r, r->globals, PHASE_DELAYED_BODY_FILTER, &b, r->chain);
     chain_filter_body(r, r->chain, PHASE_DELAYED_BODY_FILTER, &b, NULL);
-    return b;
+    return r->resp.coding ? compress_run(r, b.data, step) : b.data;
 }
 
 static bool is_filtered(const struct req *r)
 {
-    return has_body_filter(r->chain) || has_body_filter(r->globals);
+    return has_body_filter(r->chain) || has_body_filter(r->globals) || r->resp.coding;
 }
 
 /* Filters may park between the reading of a run and its way out. */
@@ -76,9 +78,8 @@ void request_await_reply(struct req *r)
     }
     filter_headers(r);
     if (is_filtered(r) && r->resp.body.p) {
-        struct body_run b = filter_body(r, r->resp.body, true);
-        r->resp.body = b.data;
-        r->resp.length = (int64_t)b.data.n;
+        r->resp.body = filter_body(r, r->resp.body, COMPRESS_END);
+        r->resp.length = (int64_t)r->resp.body.n;
     }
     req_await_send_reply(r);
 }
@@ -137,6 +138,7 @@ static void cut(struct req *r, struct proxied *p, int error)
     }
     /* Nothing of the answer is out: it becomes an error page instead. */
     headers_init(&r->resp.headers, r->arena, 16);
+    r->resp.coding = NULL;
     r->resp.reason = STR_NONE;
     req_reply(r, error == -ETIMEDOUT ? 504 : 502, STR_NONE);
     r->resp.source = FROM_PROXY_ERROR;
@@ -179,9 +181,18 @@ static void send_whole(struct req *r, struct proxied *p)
         cut(r, p, rc);
         return;
     }
-    struct body_run b = filter_body(r, whole, true);
-    r->resp.length = (int64_t)b.data.n;
-    r->transport->await_head(r, b.data, true);
+    whole = filter_body(r, whole, COMPRESS_END);
+    r->resp.length = (int64_t)whole.n;
+    r->transport->await_head(r, whole, true);
+}
+
+/* What a coding holds back goes out before the wait for more, which may be a long one. */
+static enum compress_step step_of(const struct req *r, const struct exchange *x, bool last)
+{
+    if (last) {
+        return COMPRESS_END;
+    }
+    return client_has_run(x) && !r->resp.unbuffered ? COMPRESS_RUN : COMPRESS_FLUSH;
 }
 
 /* Copying less than this costs less than moving it through a pipe. */
@@ -242,7 +253,7 @@ static void stream(struct req *r, struct proxied *p)
             r->resp.trailers = p->x.body.chunked.trailers;
         }
         if (filtered) {
-            run = filter_body(r, run, last).data;
+            run = filter_body(r, run, step_of(r, &p->x, last));
         }
         if (!head_out) {
             rc = r->transport->await_head(r, run, last);

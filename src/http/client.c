@@ -194,7 +194,7 @@ int client_await_response(struct exchange *x,
 
 bool client_has_run(const struct exchange *x)
 {
-    return x->body.ended || x->body.ahead.n > 0;
+    return h1_body_has_next(&x->body);
 }
 
 void client_own_runs(struct exchange *x)

@@ -77,6 +77,13 @@ enum h1_body_result h1_body_next(struct h1_body *b, struct str *run)
     return BODY_ERROR;
 }
 
+bool h1_body_has_next(const struct h1_body *b)
+{
+    struct h1_body ahead = *b;
+    struct str run;
+    return h1_body_next(&ahead, &run) != BODY_MORE;
+}
+
 enum h1_body_result h1_body_eof(struct h1_body *b)
 {
     if (b->framing == H1_TO_CLOSE || b->ended) {

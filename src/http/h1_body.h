@@ -38,6 +38,8 @@ static inline void h1_body_begin(struct h1_body *b)
 void h1_body_init(struct h1_body *b, const struct h1_head *head, struct str ahead, struct arena *a,
                   const struct h1_limits *limits);
 enum h1_body_result h1_body_next(struct h1_body *b, struct str *run);
+/* Would h1_body_next() give something without more bytes: a run, the end, an error? */
+bool h1_body_has_next(const struct h1_body *b);
 /* The stream ended: BODY_END when that is how this body ends, else BODY_ERROR. */
 enum h1_body_result h1_body_eof(struct h1_body *b);
 /*

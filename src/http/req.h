@@ -53,7 +53,7 @@ enum resp_source {
     FROM_UPSTREAM
 };
 
-struct body_filter_state;
+struct coding;
 struct io;
 
 /* What plugins may change about the request to the upstream; gateway/ reads it when it connects. */
@@ -162,6 +162,8 @@ struct req {
         bool buffer_body;
         uint64_t buffer_max; /* then: the most it may be, in bytes; more cuts the answer */
         struct headers trailers;
+        struct coding *coding; /* the body's on its way out (plugin/compress.h); NULL: none */
+        bool unbuffered;       /* each run goes out by itself, however soon the next one follows */
     } resp;
     bool is_reply; /* a phase answered: no proxying */
 
