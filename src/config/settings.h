@@ -85,6 +85,8 @@ struct settings {
     unsigned n_plugins;
     bool plugins_set; /* the file names them: unknown names are worth a warning */
 
+    int64_t mirror_connect_ms, mirror_send_ms, mirror_read_ms; /* plugin_attr.proxy-mirror */
+
     int64_t graphql_max_size; /* graphql.max_size: bytes read for $graphql_ variables */
 
     /* plugin_attr: the JSON of each, see settings_plugin_attr() */

@@ -226,6 +226,26 @@ static void read_envs(const struct reader *r)
     }
 }
 
+static int read_mirror(const struct reader *r)
+{
+    const struct {
+        const char *path;
+        int64_t *ms;
+    } timeouts[] = {
+        {"plugin_attr.proxy-mirror.timeout.connect", &r->s->mirror_connect_ms},
+        {"plugin_attr.proxy-mirror.timeout.send", &r->s->mirror_send_ms},
+        {"plugin_attr.proxy-mirror.timeout.read", &r->s->mirror_read_ms},
+    };
+
+    for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {
+        const json_t *v = reader_get(r, timeouts[i].path);
+        if (!parse_time(v, timeouts[i].ms)) {
+            return reader_bad(r, timeouts[i].path, "a time", v);
+        }
+    }
+    return 0;
+}
+
 static int read_mode(const struct reader *r)
 {
     static const char path[] = "apisix.proxy_mode";
@@ -265,7 +285,8 @@ int settings_read_rest(const struct reader *r)
 
     if (check_environment(r) != 0 || read_keys(r) != 0 || read_keyring(r) != 0 ||
         read_real_ip_from(r) != 0 || read_dns(r) != 0 || read_workers(r) != 0 ||
-        read_log_level(r) != 0 || read_mode(r) != 0 || read_protocols(r) != 0) {
+        read_log_level(r) != 0 || read_mode(r) != 0 || read_protocols(r) != 0 ||
+        read_mirror(r) != 0) {
         return -1;
     }
     read_envs(r);

@@ -6,9 +6,14 @@
 
 #include <errno.h>
 
-/* Runs are gathered until the end, or until the buffer is full. */
+/* Runs are gathered until the end, or until there are as many bytes as the request's plugins want
+ * to have first. */
 static int gather(struct req *r, struct upload *u)
 {
+    if (r->up.gather == 0) {
+        *u = (struct upload){.first = STR("")};
+        return 0;
+    }
     size_t cap = r->content_length > 0 && r->content_length < UPLOAD_BUFFER
                      ? (size_t)r->content_length
                      : 4096;
@@ -30,7 +35,7 @@ static int gather(struct req *r, struct upload *u)
         n += rc > 0 ? run.n : 0;
         u->first = str_of(p, n);
         u->complete = rc == 0;
-        if (rc == 0 || n >= UPLOAD_BUFFER) {
+        if (rc == 0 || n >= r->up.gather) {
             return 0;
         }
     }

@@ -12,6 +12,7 @@
 #include "fiber/fiber.h"
 #include "gateway/access_log.h"
 #include "gateway/gateway.h"
+#include "gateway/mirror.h"
 #include "net/resolver.h"
 #include "plugin/chain.h"
 #include "plugin/compress.h"
@@ -544,6 +545,7 @@ static void on_end(struct mail *m)
 {
     struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
     server_close_all(&o->core->server);
+    mirror_cancel_all();
     send_back(o);
     if (fiber_start("end", end_main, NULL) == NULL) {
         loop_stop(loop_self());

@@ -13,6 +13,7 @@
 #include "config/snapshot.h"
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
+#include "gateway/mirror.h"
 #include "gateway/pump.h"
 #include "gateway/steps.h"
 #include "gateway/tls.h"
@@ -194,24 +195,40 @@ static int pass_interim(void *arg, const struct h1_head *head)
     return r->transport->await_interim(r, head->status, &out);
 }
 
+/* own is for what the gateway says; it has to live as long as what is returned. */
+static struct client_request request_for(struct attempt *a, const struct upstream_node *node,
+                                         struct headers *own)
+{
+    const struct req *r = a->r;
+    const struct upload *u = &a->p->upload;
+    fill_own(a->r, node, a->p, own);
+    return (struct client_request){.method = r->up.method.p ? r->up.method : r->method,
+                                   .target = r->up.uri.p ? r->up.uri : r->target,
+                                   .own = own,
+                                   .passed = &r->headers,
+                                   .drop = NOT_PASSED,
+                                   .body_length = u->length,
+                                   .body = u->first,
+                                   .last = u->complete};
+}
+
 static int send_request(struct attempt *a, const struct upstream_node *node)
 {
     struct req *r = a->r;
     struct exchange *x = &a->p->x;
-    const struct upload *u = &a->p->upload;
     struct headers own;
-    fill_own(r, node, a->p, &own);
-    r->upstream_uri = r->up.uri.p ? r->up.uri : r->target;
+    const struct client_request q = request_for(a, node, &own);
+    r->upstream_uri = q.target;
     x->method = r->up.method.p ? http_method_of(r->up.method) : r->method_id;
-    const struct client_request q = {.method = r->up.method.p ? r->up.method : r->method,
-                                     .target = r->upstream_uri,
-                                     .own = &own,
-                                     .passed = &r->headers,
-                                     .drop = NOT_PASSED,
-                                     .body_length = u->length,
-                                     .body = u->first,
-                                     .last = u->complete};
     return client_await_request(x, &q, deadline_in(a->timeout.send_ms));
+}
+
+/* The request of the first try, whatever becomes of it. */
+static void mirror(struct attempt *a, const struct upstream_node *node)
+{
+    struct headers own;
+    const struct client_request q = request_for(a, node, &own);
+    mirror_start(a->r, &q);
 }
 
 static int read_head(struct attempt *a)
@@ -424,6 +441,9 @@ static enum verdict await_tries(struct attempt *a)
         }
         if (run_before_proxy(r) == DONE) {
             return DONE;
+        }
+        if (r->up.mirror.host.p && r->n_tries == 0) {
+            mirror(a, t.node);
         }
         o = await_try(a, &t, false);
         if (o == FAILED_STALE && may_retry(a, FAILED_AFTER_SEND)) {

@@ -128,6 +128,7 @@ void gateway_handle(struct req *r)
     struct core *core = core_of(r);
     struct core_snapshot *snapshot = core_hold_snapshot(core, r);
     struct proxied p;
+    r->up.gather = UPLOAD_BUFFER;
 
     if (await_verdict(r) == DONE || request_await_proxy(r, &p) == DONE) {
         request_await_reply(r);

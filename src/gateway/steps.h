@@ -19,8 +19,8 @@ struct upload {
     bool complete;    /* first is all of it: tries can repeat it */
     int64_t length;   /* for client_await_request(): >= 0, -1 chunks, -2 none */
 };
-/* Read what comes before the upstream is asked: the whole body when it is at most UPLOAD_BUFFER
- * bytes. DONE: answered (413, 400, 408). */
+/* Read what comes before the upstream is asked: the whole body when it is at most r->up.gather
+ * bytes, which are UPLOAD_BUFFER unless a plugin says otherwise. DONE: answered (413, 400, 408). */
 #define UPLOAD_BUFFER 65536
 enum verdict request_await_upload(struct req *r, struct upload *u);
 

@@ -56,6 +56,13 @@ enum resp_source {
 struct coding;
 struct io;
 
+/* Who gets a copy of the request: parts of a conf, valid as long as the request. */
+struct mirror {
+    struct str host; /* STR_NONE: nobody; no brackets */
+    uint16_t port;
+    struct str uri; /* path?query */
+};
+
 /* What plugins may change about the request to the upstream; gateway/ reads it when it connects. */
 struct upstream_request {
     struct str method; /* STR_NONE: the client's */
@@ -63,6 +70,8 @@ struct upstream_request {
     struct str uri;
     struct str host;                  /* Host to send; STR_NONE: by pass_host */
     const struct upstream_conf *conf; /* chosen by traffic-split; NULL: by route and service */
+    size_t gather; /* bytes of the body that are gathered before the upstream is asked */
+    struct mirror mirror;
 };
 
 /* clang-format off: to it, try is C++ */
