@@ -15,6 +15,7 @@
 struct listen_addr {
     struct addr addr;
     bool tls;
+    bool proxy_protocol; /* connections begin with a PROXY header */
 };
 struct admin_key {
     struct str name, key;

@@ -25,7 +25,7 @@ struct listeners {
 
 /* One entry: an address, or all of them when ip is STR_NONE. */
 static int add_proxy(const struct reader *r, struct listeners *out, const char *path, struct str ip,
-                     const json_t *port, bool tls)
+                     const json_t *port, bool tls, bool proxy_protocol)
 {
     const bool all = str_is_none(ip);
 
@@ -39,6 +39,7 @@ static int add_proxy(const struct reader *r, struct listeners *out, const char *
             return -1;
         }
         l->tls = tls;
+        l->proxy_protocol = proxy_protocol;
         out->n++;
     }
     return 0;
@@ -68,7 +69,7 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     static const char path[] = "apisix.node_listen";
 
     if (!json_is_object(v)) {
-        return add_proxy(r, out, path, STR_NONE, v, false);
+        return add_proxy(r, out, path, STR_NONE, v, false, false);
     }
     if (check_node_keys(r, v) != 0) {
         return -1;
@@ -77,7 +78,7 @@ static int add_node(const struct reader *r, struct listeners *out, const json_t 
     if (port == NULL) {
         return err_set(r->e, "%s: an address without port", path);
     }
-    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, false);
+    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, false, false);
 }
 
 static int add_tls(const struct reader *r, struct listeners *out, const json_t *v)
@@ -99,7 +100,7 @@ static int add_tls(const struct reader *r, struct listeners *out, const json_t *
                            key);
         }
     }
-    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, true);
+    return add_proxy(r, out, path, json_str(json_get(v, "ip")), port, true, false);
 }
 
 static int read_tls(const struct reader *r, struct listeners *out)
@@ -115,6 +116,21 @@ static int read_tls(const struct reader *r, struct listeners *out)
     }
     json_array_foreach(list, i, v) {
         if (add_tls(r, out, v) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The ports for the PROXY protocol. */
+static int read_proxied(const struct reader *r, struct listeners *out)
+{
+    static const char *const paths[] = {"apisix.proxy_protocol.listen_http_port",
+                                        "apisix.proxy_protocol.listen_https_port"};
+
+    for (int tls = 0; tls <= 1; tls++) {
+        const json_t *port = reader_get(r, paths[tls]);
+        if (port && add_proxy(r, out, paths[tls], STR_NONE, port, tls, true) != 0) {
             return -1;
         }
     }
@@ -138,7 +154,7 @@ static int read_nodes(const struct reader *r)
     if (out.n == 0) {
         return err_set(r->e, "apisix.node_listen: expected at least one port");
     }
-    if (read_tls(r, &out) != 0) {
+    if (read_tls(r, &out) != 0 || read_proxied(r, &out) != 0) {
         return -1;
     }
     r->s->listen = out.v;

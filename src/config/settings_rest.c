@@ -295,6 +295,9 @@ int settings_read_rest(const struct reader *r)
         s->workers = 1;
         s->enable_reuseport = false;
     }
+    if (str_eq(s->real_ip_header, STR("proxy_protocol"))) {
+        s->real_ip_header = STR(""); /* the address of a PROXY header counts anyway */
+    }
     s->etcd_prefix = STR("/apisix");
     s->max_post_args_bytes *= 1 << 20;
     s->admin_v2 = !str_eq(text_at(r, "deployment.admin.admin_api_version"), STR("v3"));

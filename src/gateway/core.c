@@ -134,29 +134,16 @@ int gateway_await_publish(struct snapshot *s)
 
 /* ---- a core's thread ---- */
 
-static bool has_room(const struct core *c, int fd)
+static void on_accept(struct listener *l, int fd, const struct addr *peer)
 {
+    struct core *c = l->owner;
     if (c->server.stats.active >= c->max_connections) {
         LOG_RATE(WARN, "%u connections are open on this core, closing a new one",
                  c->server.stats.active);
         close(fd);
-        return false;
+        return;
     }
-    return true;
-}
-
-static void on_accept(struct listener *l, int fd, const struct addr *peer)
-{
-    if (has_room(l->owner, fd)) {
-        server_accept(&((struct core *)l->owner)->server, fd, peer, &l->addr);
-    }
-}
-
-static void on_accept_tls(struct listener *l, int fd, const struct addr *peer)
-{
-    if (has_room(l->owner, fd)) {
-        server_accept_tls(&((struct core *)l->owner)->server, fd, peer, &l->addr);
-    }
+    server_accept_after(&c->server, fd, peer, &l->addr, l->kind);
 }
 
 /*
@@ -196,11 +183,12 @@ static void start_listening(struct core *c)
     ASSERT(c->listeners != NULL);
     for (unsigned i = 0; i < c->n_listeners; i++) {
         const struct listen_addr *a = &c->settings->listen[i];
-        int rc = listener_start(&c->listeners[i], c->fds[i], &a->addr,
-                                a->tls ? on_accept_tls : on_accept, c);
+        int rc = listener_start(&c->listeners[i], c->fds[i], &a->addr, on_accept, c);
         if (rc < 0) {
             LOG(EMERG, "core %u cannot listen: %s", c->index, strerror(-rc));
         }
+        c->listeners[i].kind =
+            (a->proxy_protocol ? PREFACE_PROXY : 0u) | (a->tls ? PREFACE_TLS : 0u);
     }
 }
 
@@ -433,6 +421,7 @@ static bool same_listeners(const struct settings *a, const struct settings *b)
     }
     for (unsigned i = 0; i < a->n_listen; i++) {
         if (a->listen[i].tls != b->listen[i].tls ||
+            a->listen[i].proxy_protocol != b->listen[i].proxy_protocol ||
             a->listen[i].addr.len != b->listen[i].addr.len ||
             memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
             return false;

@@ -56,6 +56,12 @@ enum resp_source {
 struct coding;
 struct io;
 
+/* A connection with a PROXY header (proto/proxy_protocol.h). */
+struct proxied_conn {
+    struct addr sender;      /* the socket's other end */
+    struct addr destination; /* where the client wanted to go */
+};
+
 /* Who gets a copy of the request: parts of a conf, valid as long as the request. */
 struct mirror {
     struct str host; /* STR_NONE: nobody; no brackets */
@@ -115,10 +121,12 @@ struct req {
     /* request headers; what is here when the upstream head is written goes out */
     struct headers headers;
     struct headers req_trailers;
-    struct str scheme;       /* http, https */
-    const struct io *tls;    /* the client's connection when it is encrypted, else NULL */
-    const struct addr *peer; /* the socket's other end; the connection's */
-    struct ip client;        /* after real-ip */
+    struct str scheme;    /* http, https */
+    const struct io *tls; /* the client's connection when it is encrypted, else NULL */
+    /* the other end: of the socket, or as a PROXY header has said; the connection's */
+    const struct addr *peer;
+    const struct proxied_conn *proxied; /* who has said so; NULL: nobody */
+    struct ip client;                   /* after real-ip */
     bool client_unix;
     char remote_addr_text[46];
     struct str remote_addr; /* points at the text */

@@ -11,12 +11,14 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "config/settings.h"
 #include "fiber/fiber.h"
 #include "http/h1_body.h"
 #include "http/server_priv.h"
 #include "http/sources.h"
 #include "proto/h2.h"
+#include "proto/proxy_protocol.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -107,6 +109,7 @@ void conn_close(struct conn *c)
     if (c->counted) {
         source_leave(&c->peer_ip);
     }
+    free(c->proxied);
     free(c->left);
     conn_release(c);
 }
@@ -182,28 +185,43 @@ void server_set_limits(struct server *s, const struct settings *settings)
                                    .high_bytes = settings->weir.high_bytes};
 }
 
-static void accept_one(struct server *s, int fd, const struct addr *peer, const struct addr *local,
-                       bool tls)
+static void set_peer(struct conn *c, const struct addr *peer)
+{
+    c->peer = *peer;
+    c->peer_ip = (struct ip){0};
+    ip_from_addr(peer, &c->peer_ip);
+    c->peer_text_n = (uint8_t)addr_text(peer, c->peer_text);
+}
+
+/* False: this client has as many connections as one may have. */
+static bool count_source(struct conn *c)
+{
+    unsigned limit = c->server->settings->weir.max_connections_per_source;
+    if (!c->server->is_proxy || c->peer.sa.sa_family == AF_UNIX || limit == 0) {
+        return true;
+    }
+    c->counted = source_enter(&c->peer_ip, limit);
+    if (!c->counted) {
+        LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n,
+                 c->peer_text, limit);
+    }
+    return c->counted;
+}
+
+void server_accept_after(struct server *s, int fd, const struct addr *peer,
+                         const struct addr *local, unsigned prefaces)
 {
     struct conn *c = conn_alloc();
     c->server = s;
-    c->peer = *peer;
     c->local = *local;
-    c->handshake_due = tls;
+    c->prefaces = prefaces;
     list_init(&c->link);
     timer_init(&c->timer, conn_on_timer);
-    bool is_ip = ip_from_addr(peer, &c->peer_ip);
-    c->peer_text_n = (uint8_t)addr_text(peer, c->peer_text);
-    unsigned limit = s->settings->weir.max_connections_per_source;
-    if (s->is_proxy && is_ip && limit != 0) {
-        if (!source_enter(&c->peer_ip, limit)) {
-            LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n,
-                     c->peer_text, limit);
-            close(fd);
-            conn_release(c);
-            return;
-        }
-        c->counted = true;
+    set_peer(c, peer);
+    if (!(prefaces & PREFACE_PROXY) && !count_source(c)) {
+        close(fd);
+        conn_release(c);
+        return;
     }
     count_all(&s->stats.accepted);
     count(&s->stats.active, 1);
@@ -221,12 +239,7 @@ static void accept_one(struct server *s, int fd, const struct addr *peer, const 
 
 void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local)
 {
-    accept_one(s, fd, peer, local, false);
-}
-
-void server_accept_tls(struct server *s, int fd, const struct addr *peer, const struct addr *local)
-{
-    accept_one(s, fd, peer, local, true);
+    server_accept_after(s, fd, peer, local, 0);
 }
 
 void server_drain(struct server *s)
@@ -776,6 +789,7 @@ void conn_begin_req(struct conn *c, struct req *r, struct arena *a,
     r->tls = io_is_tls(&c->io) ? &c->io : NULL;
     r->scheme = r->tls ? STR("https") : STR("http");
     r->peer = &c->peer;
+    r->proxied = c->proxied;
     r->local = &c->local;
     r->client = c->peer_ip;
     r->client_unix = c->peer.sa.sa_family == AF_UNIX;
@@ -910,7 +924,6 @@ static bool await_handshake(struct conn *c)
     int rc = await_tls_accept(&c->io, s->tls, s->core,
                               may_speak_h2(s) ? STR("\x02h2\x08http/1.1") : STR("\x08http/1.1"),
                               deadline_in(s->settings->client_header_timeout_ms));
-    c->handshake_due = false;
     if (rc == -EPROTO) {
         LOG_RATE(WARN, "client %.*s: TLS handshake failed: %s", c->peer_text_n, c->peer_text,
                  tls_reason());
@@ -924,12 +937,61 @@ static bool await_handshake(struct conn *c)
     return rc == 0;
 }
 
+/* Read what is a header, byte by byte where its length is not known yet: nothing is left over for
+ * who reads next. */
+static int await_proxy_header(struct conn *c, struct proxy_header *h)
+{
+    const int64_t deadline = deadline_in(c->server->settings->client_header_timeout_ms);
+    char room[PROXY_HEADER_MAX];
+    size_t n = 0, want;
+    int rc;
+    while ((rc = proxy_parse(str_of(room, n), h, &want)) == 0) {
+        int got = await_read_into(&c->io, room + n, want, deadline);
+        if (got <= 0) {
+            return got == 0 && n > 0 ? -ECONNRESET : got;
+        }
+        n += (size_t)got;
+    }
+    return rc < 0 ? -EPROTO : 1;
+}
+
+/* The connection is another one from now on: of the client that the header names. */
+static bool await_proxied(struct conn *c)
+{
+    struct proxy_header h;
+    int rc = await_proxy_header(c, &h);
+    if (rc <= 0) {
+        if (rc < 0 && rc != -ECANCELED) {
+            LOG_RATE(WARN, "no PROXY header from %.*s (%s), closing the connection", c->peer_text_n,
+                     c->peer_text, rc == -EPROTO ? "something else came" : strerror(-rc));
+        }
+        return false;
+    }
+    if (h.has_addrs) {
+        c->proxied = mem_alloc(sizeof(*c->proxied));
+        *c->proxied = (struct proxied_conn){.sender = c->peer, .destination = h.destination};
+        set_peer(c, &h.source);
+    }
+    return count_source(c);
+}
+
+/* One of what comes before the first request. */
+static bool await_preface(struct conn *c)
+{
+    if (c->prefaces & PREFACE_PROXY) {
+        c->prefaces &= ~(unsigned)PREFACE_PROXY;
+        return await_proxied(c);
+    }
+    c->prefaces = 0;
+    return await_handshake(c);
+}
+
 static void conn_serve(void *arg)
 {
     struct conn *c = arg;
     c->fiber = fiber_self();
-    if (c->handshake_due) {
-        bool ok = await_handshake(c);
+    if (c->prefaces) {
+        bool ok = await_preface(c);
         c->fiber = NULL;
         if (ok) {
             conn_idle(c, deadline_in(c->server->settings->client_header_timeout_ms));

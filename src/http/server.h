@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * server: HTTP/1.1 and HTTP/2 towards clients. One a core and purpose (proxy, admin, metrics), all on one
- * thread.
+ * server: HTTP/1.1 and HTTP/2 towards clients. One a core and purpose (proxy, admin, metrics), all
+ * on one thread.
  *
  * A connection that waits for a request holds no fiber; one is taken when the first byte arrives
  * and goes back when the answer is out. handle() runs in that fiber with a complete head, must send
@@ -26,7 +26,7 @@ struct server {
     const struct settings *settings;
     struct h1_limits limits;
     void *core;               /* copied to req.core, and for find() of tls */
-    struct tls_acceptor *tls; /* for server_accept_tls(); what it was at accept counts */
+    struct tls_acceptor *tls; /* for PREFACE_TLS */
     bool draining;            /* answers say Connection: close; idle connections are closed */
     bool is_proxy;            /* limits per source and memory pressure apply */
     struct list conns;        /* all open ones */
@@ -39,8 +39,11 @@ void server_init(struct server *s, const char *name, void (*handle)(struct req *
 void server_set_limits(struct server *s, const struct settings *settings);
 /* Serve an accepted socket. */
 void server_accept(struct server *s, int fd, const struct addr *peer, const struct addr *local);
-/* The same with TLS, at most client_header_timeout for the handshake. */
-void server_accept_tls(struct server *s, int fd, const struct addr *peer, const struct addr *local);
+/* The same, once what comes before the first request is over, in this order: a PROXY header
+ * (proto/proxy_protocol.h), a TLS handshake. Each may take client_header_timeout. */
+enum { PREFACE_PROXY = 1, PREFACE_TLS = 2 };
+void server_accept_after(struct server *s, int fd, const struct addr *peer,
+                         const struct addr *local, unsigned prefaces);
 /* Stop keeping connections: closes the idle ones now, the others after their answer. */
 void server_drain(struct server *s);
 /* Close whatever is left, at once. */

@@ -17,7 +17,8 @@ struct conn {
     char peer_text[46];
     uint8_t peer_text_n;
     bool counted, idle;
-    bool handshake_due; /* TLS is to begin */
+    unsigned prefaces;            /* PREFACE_ bits: what is to come before the first request */
+    struct proxied_conn *proxied; /* what a PROXY header has said (heap) */
     uint64_t requests;
     int64_t idle_until; /* while idle: when to close */
     struct timer timer; /* one, started lazily: it may fire early and start again */

@@ -162,12 +162,26 @@ static struct value get_content_length(struct req *r)
                : text(arena_printf(r->arena, "%lld", (long long)r->content_length));
 }
 
-static struct value get_realip_remote_addr(struct req *r)
+static struct value addr_value(struct req *r, const struct addr *a)
 {
     char ip[46];
-    size_t n = addr_text(r->peer, ip);
+    size_t n = addr_text(a, ip);
     return text(arena_str(r->arena, str_of(ip, n)));
 }
+
+static struct value port_value(struct req *r, const struct addr *a)
+{
+    return text(arena_printf(r->arena, "%u", addr_port(a)));
+}
+
+/* The socket's other end, whatever was said of it. */
+static const struct addr *sender_of(const struct req *r)
+{
+    return r->proxied ? &r->proxied->sender : r->peer;
+}
+
+/* v, where a PROXY header has named addresses. */
+#define IF_PROXIED(v) (r->proxied ? (v) : (struct value){0})
 
 static struct value get_status(struct req *r)
 {
@@ -200,8 +214,12 @@ static struct value get_upstream_total(struct req *r)
     X(remote_addr, text(r->remote_addr))                                                           \
     X(remote_port, text(arena_printf(r->arena, "%u", r->remote_port)))                             \
     X(remote_user, get_remote_user(r))                                                             \
-    X(realip_remote_addr, get_realip_remote_addr(r))                                               \
-    X(realip_remote_port, text(arena_printf(r->arena, "%u", addr_port(r->peer))))                  \
+    X(realip_remote_addr, addr_value(r, sender_of(r)))                                             \
+    X(realip_remote_port, port_value(r, sender_of(r)))                                             \
+    X(proxy_protocol_addr, IF_PROXIED(addr_value(r, r->peer)))                                     \
+    X(proxy_protocol_port, IF_PROXIED(port_value(r, r->peer)))                                     \
+    X(proxy_protocol_server_addr, IF_PROXIED(addr_value(r, &r->proxied->destination)))             \
+    X(proxy_protocol_server_port, IF_PROXIED(port_value(r, &r->proxied->destination)))             \
     X(scheme, text(r->scheme))                                                                     \
     X(https, text(str_eq(r->scheme, STR("https")) ? STR("on") : STR("")))                          \
     X(server_addr, get_server_addr(r))                                                             \

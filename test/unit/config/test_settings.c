@@ -101,6 +101,7 @@ static void listeners_have_several_forms(void)
         unsigned n;
         int port[4];
         int family[4];
+        int proxied; /* from this one on */
     } cases[] = {
         {"apisix:\n  node_listen: 81\n", 2, {81, 81}, {AF_INET, AF_INET6}},
         {"apisix:\n  node_listen: [81, 82]\n  enable_ipv6: false\n",
@@ -122,6 +123,12 @@ static void listeners_have_several_forms(void)
          1,
          {81},
          {AF_INET}},
+        {"apisix:\n  node_listen: 81\n  enable_ipv6: false\n  ssl: {enable: false}\n"
+         "  proxy_protocol: {listen_http_port: 84, listen_https_port: 85}\n",
+         3,
+         {81, 84, 85},
+         {AF_INET, AF_INET, AF_INET},
+         1},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -131,7 +138,9 @@ static void listeners_have_several_forms(void)
         CHECK_ROW(i, s->n_listen == cases[i].n + (usual_tls ? 1u + s->enable_ipv6 : 0));
         for (unsigned k = 0; k < cases[i].n; k++) {
             CHECK_ROW(i, addr_port(&s->listen[k].addr) == cases[i].port[k] &&
-                             s->listen[k].addr.sa.sa_family == cases[i].family[k]);
+                             s->listen[k].addr.sa.sa_family == cases[i].family[k] &&
+                             s->listen[k].proxy_protocol ==
+                                 (cases[i].proxied && (int)k >= cases[i].proxied));
         }
         settings_free(s);
     }
@@ -234,6 +243,8 @@ static void mistakes_are_told_by_name(void)
         {"apisix:\n  node_listen: [{port: 1, enable_http2: true}]\n",
          "apisix.node_listen: enable_http2 for one port is not supported; see apisix.enable_http2"},
         {"apisix:\n  node_listen: []\n", "apisix.node_listen: expected at least one port"},
+        {"apisix:\n  proxy_protocol: {listen_http_port: x}\n",
+         "apisix.proxy_protocol.listen_http_port: expected a port from 1 to 65535, got \"x\""},
         {"apisix:\n  router: {http: radix}\n",
          "apisix.router.http: expected radixtree_host_uri or radixtree_uri or "
          "radixtree_uri_with_parameter, got \"radix\""},
