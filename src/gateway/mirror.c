@@ -20,7 +20,8 @@ struct copy {
     struct mirror to;
     struct headers headers;
     struct client_request request;
-    const struct h1_limits *limits;
+    const struct core *core;
+    bool unchecked; /* whoever answers with TLS will do */
     /* of the settings, which may be others by the time they are needed */
     int64_t resolve_ms, connect_ms, send_ms, read_ms;
     struct pool_limits keep;
@@ -65,6 +66,21 @@ static int await_address(const struct copy *c, struct addr *addr)
     return 0;
 }
 
+/* As with upstreams: checked where certificates to trust are configured. */
+static int await_conn(const struct copy *c, struct upconn **conn)
+{
+    struct addr addr;
+    bool reused;
+    int rc = await_address(c, &addr);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct upconn_tls tls = {
+        .sni = c->to.host, .name = c->to.host, .trust = c->unchecked ? NULL : c->core->tls.trust};
+    return await_upconn_tls(&addr, c->to.tls ? &tls : NULL, false, deadline_in(c->connect_ms), conn,
+                            &reused);
+}
+
 static int await_exchange(struct copy *c, struct exchange *x)
 {
     struct str run;
@@ -79,27 +95,23 @@ static int await_exchange(struct copy *c, struct exchange *x)
     return rc;
 }
 
-static int await_copy(struct copy *c, struct arena *a)
+/* NULL, or why it failed. */
+static const char *await_copy(struct copy *c, struct arena *a)
 {
     struct exchange x;
     struct upconn *conn;
-    struct addr addr;
-    bool reused;
-    int rc = await_address(c, &addr);
-    if (rc == 0) {
-        rc = await_upconn(&addr, false, deadline_in(c->connect_ms), &conn, &reused);
-    }
+    int rc = await_conn(c, &conn);
     if (rc < 0) {
-        return rc;
+        return rc == -EPROTO ? tls_reason() : strerror(-rc);
     }
-    client_init(&x, &conn->io, a, c->limits, http_method_of(c->request.method));
+    client_init(&x, &conn->io, a, &c->core->server.limits, http_method_of(c->request.method));
     rc = await_exchange(c, &x);
     if (rc == 0 && client_is_reusable(&x)) {
         upconn_put(conn, &c->keep);
     } else {
         upconn_close(conn);
     }
-    return rc;
+    return rc >= 0 ? NULL : rc == -EPROTO ? "the answer is not HTTP" : strerror(-rc);
 }
 
 struct original {
@@ -116,8 +128,9 @@ static void copy_main(void *arg)
     struct arena *a = fiber_arena();
     struct copy c = {
         .fiber = fiber_self(),
-        .to = {arena_str(a, to->host), to->port, arena_str(a, to->uri)},
-        .limits = &core_of(o->r)->server.limits,
+        .to = {arena_str(a, to->host), to->port, to->tls, arena_str(a, to->uri)},
+        .core = core_of(o->r),
+        .unchecked = s->weir.upstream_unchecked,
         .resolve_ms = s->resolver_timeout_ms,
         .connect_ms = s->mirror_connect_ms,
         .send_ms = s->mirror_send_ms,
@@ -128,11 +141,10 @@ static void copy_main(void *arg)
     copy_request(&c, o->request, a);
     list_add(&copies, &c.link);
     n_copies++;
-    int rc = await_copy(&c, a);
-    if (rc < 0 && rc != -ECANCELED) {
+    const char *why = await_copy(&c, a);
+    if (why && !fiber_is_cancelled(c.fiber)) {
         LOG_RATE(WARN, "mirroring to %.*s:%u failed: %s, request: \"%.*s %.*s\"",
-                 STR_ARG(c.to.host), c.to.port, strerror(-rc), STR_ARG(c.request.method),
-                 STR_ARG(c.to.uri));
+                 STR_ARG(c.to.host), c.to.port, why, STR_ARG(c.request.method), STR_ARG(c.to.uri));
     }
     n_copies--;
     list_del(&c.link);

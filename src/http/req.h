@@ -66,6 +66,7 @@ struct proxied_conn {
 struct mirror {
     struct str host; /* STR_NONE: nobody; no brackets */
     uint16_t port;
+    bool tls;
     struct str uri; /* path?query */
 };
 

@@ -18,8 +18,8 @@ struct listener {
     /* Owns fd; non-blocking, TCP_NODELAY set. Must not stop the listener. */
     void (*on_accept)(struct listener *l, int fd, const struct addr *peer);
     void *owner;
-    unsigned kind; /* the owner's, set after listener_start() */
-    unsigned paused;     /* no descriptors left: accepting again after a while */
+    unsigned kind;   /* the owner's, set after listener_start() */
+    unsigned paused; /* no descriptors left: accepting again after a while */
     struct timer retry;
 };
 

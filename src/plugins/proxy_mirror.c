@@ -41,9 +41,10 @@ static int parse_host(struct str host, struct mirror *to, struct err *e)
 {
     const ptrdiff_t colon = str_index(host, ':');
     const struct str scheme = str_head(host, (size_t)colon);
-    uint64_t port = 80;
+    const bool tls = str_eq(scheme, STR("https"));
+    uint64_t port = tls ? 443 : 80;
 
-    if (!str_eq(scheme, STR("http"))) {
+    if (!tls && !str_eq(scheme, STR("http"))) {
         return err_set(e, "proxy-mirror: scheme %.*s is not available in this build",
                        STR_ARG(scheme));
     }
@@ -54,7 +55,8 @@ static int parse_host(struct str host, struct mirror *to, struct err *e)
     }
     host = at > end ? str_head(host, (size_t)at) : host;
     *to = (struct mirror){.host = end < 0 ? host : str_skip(str_head(host, (size_t)end), 1),
-                          .port = (uint16_t)port};
+                          .port = (uint16_t)port,
+                          .tls = tls};
     return 0;
 }
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import weirtest
+from pki import Authority
 from weirtest import get, lower, payload, proxy_all, wait_for
 
 BIG = payload(300000)
@@ -87,6 +88,27 @@ def test_connections_to_the_mirror_are_used_again(gw, upstream, mirror):
     assert len(ports) <= 3  # one a core; one more where the last copy's answer is still being read
 
 
+def test_a_mirror_with_tls(weir, upstream, tmp_path):
+    """Anybody will do, or with certificates to trust only who has the name."""
+    ca = Authority(tmp_path)
+    server = weirtest.Nginx(*(f"ssl on; ssl_certificate {c.cert_path}; ssl_certificate_key {c.key_path}; access_log DIR/log; location / {{ return 200; }}"
+                              for c in (ca.issue("127.0.0.1"), ca.issue("a.test"))))
+
+    def seen():
+        with open(server.dir + "/log") as f:
+            return [line.split('"')[1].split()[1] for line in f]
+
+    try:
+        plain, checking = weir(), weir({"apisix": {"ssl": {"ssl_trusted_certificate": ca.cert_path}}})
+        for gw, port, path in ((plain, server.ports[1], "/plain"), (checking, server.ports[0], "/checked"), (checking, server.ports[1], "/refused")):
+            gw.put("/routes/1", {"uri": "/*", "plugins": {"proxy-mirror": {"host": f"https://127.0.0.1:{port}"}}, "upstream": upstream.nodes()})
+            assert gw.get(path).status == 200
+        wait_for(lambda: "mirroring to 127.0.0.1" in checking.log_text(), what="the line of the one that is refused")
+        wait_for(lambda: sorted(seen()) == ["/checked", "/plain"], what="the copies")
+    finally:
+        server.close()
+
+
 def test_sample_ratio(gw, upstream, mirror):
     mirrored(gw, upstream, mirror, {"sample_ratio": 0.5})
     for _ in range(200):
@@ -165,7 +187,7 @@ def test_an_upgrade_is_copied_without_it(gw, script, mirror):
 
 
 @pytest.mark.parametrize("conf, text", [
-    ({"host": "https://a.test"}, "scheme https is not available in this build"), ({"host": "grpc://a.test"}, "scheme grpc is not available in this build"),
+    ({"host": "grpcs://a.test"}, "scheme grpcs is not available in this build"), ({"host": "grpc://a.test"}, "scheme grpc is not available in this build"),
     ({"host": "http://a.test:0"}, "port"), ({"host": "http://a.test:65536"}, "port"), ({"host": "ftp://a.test"}, "host"), ({"host": "a.test"}, "host"),
     ({"host": "http://a.test/x"}, "host"), ({"host": "http://a.test", "path": "m"}, "path"), ({"host": "http://a.test", "path": "/m?x"}, "path"),
     ({"host": "http://a.test", "sample_ratio": 0}, "sample_ratio"), ({"host": "http://a.test", "path_concat_mode": "x"}, "path_concat_mode"), ({}, "host"),

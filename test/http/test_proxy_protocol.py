@@ -2,10 +2,12 @@
 """The PROXY protocol on a listener: who the client is from then on, and what becomes of who does not speak it."""
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
 import weirtest
+from pki import Authority, Tls
 from weirtest import Conn, Gateway, free_port, get, lower, proxy_all, wait_for
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -216,6 +218,39 @@ def test_limits_count_the_client(gw, upstream):
         with Conn(gw.pp_port) as c:
             c.send(v2(source) + get("/"))
             assert c.reply().status == status
+
+
+def test_with_tls_the_header_comes_first(weir, upstream, tmp_path):
+    port = free_port()
+    gw = weir({"apisix": {"proxy_protocol": {"listen_https_port": port}}})
+    ca = Authority(tmp_path)
+    gw.put("/ssls/1", ca.issue("a.test").ssl("a.test"))
+    proxy_all(gw, upstream)
+    for header, addr in ((v1(), "203.0.113.7"), (v2(), "203.0.113.7"), (v2(command=0), "127.0.0.1")):
+        sock = socket.create_connection(("127.0.0.1", port), 10 * weirtest.SLOW)
+        sock.sendall(header)
+        with Tls.context(ca).wrap_socket(sock, server_hostname="a.test") as c:
+            c.sendall(get("/", "Connection: close"))
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert saw(upstream, "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Port") == [addr, "https", str(port)]
+    for data in (b"", v1() + get("/")):  # TLS without a header, a header without TLS
+        with pytest.raises((OSError, AssertionError)), Conn(port) as c:
+            c.send(data)
+            with Tls.context().wrap_socket(c.sock, server_hostname="a.test"):
+                pytest.fail("the handshake went through")
+
+
+@pytest.mark.parametrize("args", [["--http1.1", "http"], ["--http2-prior-knowledge", "http"], ["--http1.1", "https"], ["--http2", "https"]])
+def test_a_real_sender(weir, upstream, tmp_path, args):
+    """curl names itself."""
+    ports = free_port(), free_port()
+    gw = weir({"apisix": {"proxy_protocol": {"listen_http_port": ports[0], "listen_https_port": ports[1]}}})
+    gw.put("/ssls/1", Authority(tmp_path).issue("a.test").ssl("a.test"))
+    proxy_all(gw, upstream)
+    port = ports[args[1] == "https"]
+    out = subprocess.run(["curl", "-sk", "--max-time", "20", "--haproxy-protocol", args[0], "-w", " %{http_version} %{http_code}",
+                          "--connect-to", f"a.test:{port}:127.0.0.1:{port}", f"{args[1]}://a.test:{port}/"], capture_output=True, text=True).stdout
+    assert out == f"hello from upstream {'2' if 'http2' in args[0] else '1.1'} 200" and saw(upstream, "X-Real-IP") == ["127.0.0.1"]
 
 
 def test_reload_opens_and_closes_the_port(weir, upstream):
