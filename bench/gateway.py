@@ -178,6 +178,7 @@ class Haproxy(Gateway):
 
 class Weir(Gateway):
     name = "weir"
+    engine = "auto"
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -187,13 +188,23 @@ class Weir(Gateway):
     def command(self):
         binary = os.environ.get("WEIR", str(HERE.parent / "build" / "weir"))
         values = {"DIR": self.dir, "PORT": self.port, "ADMIN": self.admin_port, "KEY": self.key,
-                  "METRICS": self.metrics_port, "ROUTER": self.router}
+                  "METRICS": self.metrics_port, "ROUTER": self.router, "ENGINE": self.engine}
         (self.dir / "config.yaml").write_text(fill("weir.yaml.in", values))
         return [binary, "run", "--config", str(self.dir / "config.yaml"), "--data",
                 str(self.dir / "data")]
 
     def started(self):
         self.wait_port(self.admin_port)
+
+
+class WeirEpoll(Weir):
+    name = "weir-epoll"
+    engine = "epoll"
+
+
+class WeirUring(Weir):
+    name = "weir-io_uring"
+    engine = "io_uring"
 
 
 def remove(path):

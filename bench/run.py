@@ -22,7 +22,7 @@ import time
 
 import load
 import report
-from gateway import HERE, Haproxy, Nginx, Upstream, Weir, remove
+from gateway import HERE, Haproxy, Nginx, Upstream, Weir, WeirEpoll, WeirUring, remove
 
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2" if QUICK else "5"))
@@ -32,7 +32,7 @@ NAMES = os.environ.get("BENCH_GATEWAYS", "weir,nginx,haproxy").split(",")
 OUT = pathlib.Path(os.environ.get("BENCH_OUT", HERE.parent / "build" / "bench.json"))
 
 LIMIT = {"count": 1_000_000_000, "time_window": 3600, "key": "remote_addr", "rejected_code": 429}
-KINDS = {"weir": Weir, "nginx": Nginx, "haproxy": Haproxy}
+KINDS = {"weir": Weir, "weir-epoll": WeirEpoll, "weir-io_uring": WeirUring, "nginx": Nginx, "haproxy": Haproxy}
 
 
 def say(text):
@@ -125,7 +125,7 @@ def about():
                 "nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"]}
     return {
         "machine": f"{cpu.group(1) if cpu else platform.machine()}, Linux {platform.release()}",
-        "versions": "; ".join(version(n, versions[n]) for n in NAMES),
+        "versions": "; ".join(version(n, versions[n]) for n in versions if any(x.startswith(n) for x in NAMES)),
         "set-up": f"each gateway one worker on CPU {GATEWAY_CPU}; wrk and the upstream (nginx, "
                   f"fixed bodies) on CPU {LOAD_CPU}; loopback",
         "same for all": "access log off, keepalive on both sides without a limit of requests, "
@@ -147,7 +147,7 @@ def started(gateways):
 
 def put_routes(gateways, routes):
     for g in gateways:
-        if g.name == "weir":
+        if isinstance(g, Weir):
             load.Admin(g).put_all(routes)
 
 
@@ -227,7 +227,7 @@ def many(run, scenario, what, names, pattern, request, **options):
             paths.write_text("".join(pattern.replace("%d", str(i)) + "\n" for i in range(n)))
             gateways = stack.enter_context(started(run.gateways(names, paths=paths, **options)))
             for g in gateways:
-                if g.name == "weir":
+                if isinstance(g, Weir):
                     load_routes(run, g, pattern, n)
             specs.append(spec(f"{n:,} routes, {what}, 1kB, 128 connections", gateways, "/", 128,
                               script=[request, n]))

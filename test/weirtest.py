@@ -38,6 +38,8 @@ BUILD = os.path.join(ROOT, os.environ.get("WEIR_BUILD", "build"))
 WEIR = os.path.join(BUILD, "weir")
 # Sanitizer builds are several times slower: deadlines stretch with this.
 SLOW = float(os.environ.get("WEIR_SLOW", "1"))
+# What the event loops of the gateways wait with: auto, epoll or io_uring.
+ENGINE = os.environ.get("WEIR_ENGINE", "epoll")
 ADMIN_KEY = "test-admin-key-0123456789abcdef"
 VIEWER_KEY = "test-viewer-key-0123456789abcde"
 
@@ -166,7 +168,7 @@ class Gateway:
                 "http": {"access_log": self.access_log, "access_log_buffer": 0},
             },
             "plugin_attr": {"prometheus": {"export_addr": {"ip": "127.0.0.1", "port": self.metrics_port}}},
-        }, config or {})
+        }, merge({"weir": {"engine": ENGINE}}, config or {}))
         self.command = command or []
         self.process = None
         self.start(wait)

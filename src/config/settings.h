@@ -105,6 +105,7 @@ struct settings {
         unsigned max_connections;
         unsigned stack_size;
         unsigned offload_threads;
+        struct str engine; /* auto, epoll, io_uring */
         int64_t keepalive_requests; /* requests on one client connection */
         /* bounds of an HTTP/2 connection, see proto/h2.h */
         unsigned http2_streams, http2_stream_window, http2_window, http2_resets,

@@ -39,6 +39,7 @@ static const char *const routers[] = {"radixtree_host_uri", "radixtree_uri",
 static const char *const ssl_routers[] = {"radixtree_sni", NULL};
 static const char *const escapes[] = {"default", "json", NULL};
 static const char *const roles[] = {"traditional", NULL};
+static const char *const engines[] = {"auto", "epoll", "io_uring", NULL};
 static const char *const providers[] = {"embedded", NULL};
 
 enum { PORT_MAX = 65535, MINUTE = 60000, DAY = 86400000, YEARS = INT32_MAX };
@@ -251,6 +252,7 @@ const struct option settings_options[] = {
      .max = YEARS},
     {"weir.stack_size", OPT_UINT, AT(weir.stack_size), .def = "65536", .min = 32768,
      .max = 16 << 20},
+    {"weir.engine", OPT_STR, AT(weir.engine), .def = "\"auto\"", .choices = engines},
     {"weir.offload_threads", OPT_UINT, AT(weir.offload_threads), .def = "4", .min = 1, .max = 256},
     {"weir.keepalive_requests", OPT_INT, AT(weir.keepalive_requests), .def = "1000", .min = 1,
      .max = YEARS},

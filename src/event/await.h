@@ -26,6 +26,16 @@ struct io_layer; /* event/io_layer.h */
 /* The most that await_read() lends at once. */
 #define LEND_BYTES (64 << 10)
 
+/* What io_uring.c remembers of an io. */
+struct io_ring {
+    uint16_t first, last;     /* the chain of buffers that were received and not read yet */
+    uint8_t held;             /* how many */
+    uint8_t direct;           /* reads to go before the kernel is asked to receive ahead again */
+    uint8_t asked;            /* to the kernel: an enum of io_uring.c */
+    bool asked_write, ended;  /* ended: no more will come, and */
+    int error;                /* this is why: 0 the end of the stream, or a negative errno */
+};
+
 /*
  * A file descriptor on this thread's loop. Owned by the caller, in place (inside a connection
  * struct); must not move. At most one fiber reads and one writes at a time. Registered once,
@@ -40,6 +50,7 @@ struct io {
     uint32_t slot; /* the back end's */
     struct fiber *reader, *writer;
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
+    struct io_ring ring;                /* of io_uring.c */
     /* Between the socket and its users (TLS): the functions below go through it, and read and write
      * what it carries. NULL: none. */
     const struct io_layer *layer;

@@ -6,7 +6,9 @@
 #include "event/await.h"
 #include "fiber/fiber.h"
 
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define LEND_ASAN 1
@@ -28,6 +30,14 @@
 static _Thread_local char *current;
 static _Thread_local char *spare[SPARE];
 static _Thread_local unsigned spares;
+/* The back end's memory, and what of it is lent. */
+static _Thread_local struct {
+    char *memory;
+    size_t bytes, piece;
+    void (*give)(unsigned i);
+    char *lent;
+    size_t lent_n;
+} own;
 
 char *lend_spare(void)
 {
@@ -48,30 +58,85 @@ void lend_mark(size_t n)
     ASAN_POISON_MEMORY_REGION(current + n, LEND_BYTES - n);
 }
 
+void lend_own(char *memory, size_t piece, unsigned pieces, void (*give)(unsigned i))
+{
+    own.memory = memory;
+    own.bytes = piece * pieces;
+    own.piece = piece;
+    own.give = give;
+    ASAN_POISON_MEMORY_REGION(memory, own.bytes);
+}
+
+void lend_filled(const char *p, size_t n)
+{
+    ASAN_UNPOISON_MEMORY_REGION(p, n);
+}
+
+void lend_used(const char *p)
+{
+    size_t i = (size_t)(p - own.memory) / own.piece;
+
+    ASAN_POISON_MEMORY_REGION(own.memory + i * own.piece, own.piece);
+    own.give((unsigned)i);
+}
+
+static void own_return(void)
+{
+    if (own.lent != NULL) {
+        lend_used(own.lent);
+        own.lent = NULL;
+    }
+}
+
+void lend_out(char *p, size_t n)
+{
+    own_return();
+    own.lent = p;
+    own.lent_n = n;
+}
+
 void lend_expire(void)
 {
-    if (current != NULL && !fiber_is_nested()) {
+    if (fiber_is_nested()) {
+        return;
+    }
+    own_return();
+    if (current != NULL) {
         ASAN_POISON_MEMORY_REGION(current, LEND_BYTES);
     }
 }
 
-char *lend_keep(const struct iovec *iov, int iovcnt)
+static bool points_into(const struct iovec *iov, int iovcnt, const char *p, size_t n)
 {
-    char *kept = current;
-
     for (int i = 0; i < iovcnt; i++) {
-        size_t at = (uintptr_t)iov[i].iov_base - (uintptr_t)kept;
-        if (kept != NULL && at < LEND_BYTES && iov[i].iov_len > 0) {
-            current = NULL;
-            return kept;
+        if ((uintptr_t)iov[i].iov_base - (uintptr_t)p < n && iov[i].iov_len > 0) {
+            return true;
         }
     }
-    return NULL;
+    return false;
+}
+
+char *lend_keep(const struct iovec *iov, int iovcnt)
+{
+    char *kept = NULL;
+
+    if (current != NULL && points_into(iov, iovcnt, current, LEND_BYTES)) {
+        kept = current;
+        current = NULL;
+    } else if (own.lent != NULL && points_into(iov, iovcnt, own.lent, own.lent_n)) {
+        kept = own.lent;
+        own.lent = NULL;
+    }
+    return kept;
 }
 
 void lend_return(char *buffer)
 {
     if (buffer == NULL) {
+        return;
+    }
+    if ((uintptr_t)buffer - (uintptr_t)own.memory < own.bytes) {
+        lend_used(buffer);
         return;
     }
     ASAN_UNPOISON_MEMORY_REGION(buffer, LEND_BYTES);
@@ -86,6 +151,8 @@ void lend_return(char *buffer)
 
 void lend_fini(void)
 {
+    ASAN_UNPOISON_MEMORY_REGION(own.memory, own.bytes);
+    memset(&own, 0, sizeof(own));
     while (spares > 0) {
         free(spare[--spares]);
     }

@@ -8,6 +8,9 @@
  * has none. Only the running fiber can hold valid lent memory (parking ends the loan), so a fiber
  * whose lent bytes cannot be sent at once takes the whole buffer away and the thread goes on with
  * another one: nothing is copied.
+ *
+ * A back end that receives into memory of its own lends that. Then the loan ends when the fiber
+ * parks, and the memory goes back.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +20,14 @@
 char *lend_buffer(void);
 /* n bytes were read there. Under ASan the rest is poisoned. */
 void lend_mark(size_t n);
+/* The back end's own memory, in pieces; give(i) is called when nobody needs piece i any more. */
+void lend_own(char *memory, size_t piece, unsigned pieces, void (*give)(unsigned i));
+/* n bytes have come in there, at the start of a piece. */
+void lend_filled(const char *p, size_t n);
+/* Lend n of them. */
+void lend_out(char *p, size_t n);
+/* They are not needed any more. */
+void lend_used(const char *p);
 /* The running fiber parks: under ASan what it was lent is poisoned. (A nested one was lent nothing,
  * and its starter's loan goes on.) */
 void lend_expire(void);

@@ -3,6 +3,7 @@
 #include "event/loop.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "event/io_ops.h"
 #include "fiber/fiber.h"
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct loop {
@@ -28,13 +30,53 @@ static _Thread_local struct loop *self;
 _Thread_local const struct io_ops *io_ops;
 _Thread_local struct io_stats io_stats;
 
+static enum loop_engine wanted = LOOP_EPOLL;
+
+void loop_set_engine(enum loop_engine engine)
+{
+    wanted = engine;
+}
+
+const char *loop_engine(void)
+{
+    return io_ops->name;
+}
+
+static void say_fallback(int rc)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&said)) {
+        LOG(NOTICE, "io_uring is not available (%s), using epoll", strerror(-rc));
+    }
+}
+
+static int engine_init(const struct io_ops *ops)
+{
+    io_ops = ops;
+    return ops->init();
+}
+
+/* The only way to know whether a ring works is to make one. */
+static int engine_start(void)
+{
+    if (wanted == LOOP_EPOLL) {
+        return engine_init(&io_epoll);
+    }
+    int rc = engine_init(&io_uring);
+    if (rc < 0 && wanted == LOOP_AUTO) {
+        say_fallback(rc);
+        rc = engine_init(&io_epoll);
+    }
+    return rc;
+}
+
 int loop_init(void)
 {
     ASSERT(self == NULL);
     signal(SIGPIPE, SIG_IGN);
     clock_tick();
-    io_ops = &io_epoll;
-    int rc = io_ops->init();
+    int rc = engine_start();
     if (rc < 0) {
         io_ops = NULL;
         return rc;

@@ -4,7 +4,7 @@
  * loop: one event loop a thread: I/O, timers, mailbox, ready fibers. All functions concern the loop
  * of the calling thread, but for the mailbox and loop_stop().
  *
- * A turn: wait for events (epoll_wait, batch of 256) until the next timer, clock_tick(), I/O
+ * A turn: wait for events until the next timer, clock_tick(), I/O
  * callbacks, timers, mailbox, ready fibers, watches that were set on waiting data, turn functions.
  */
 #include "base/clock.h"
@@ -14,6 +14,13 @@
 #include <stdint.h>
 
 struct loop;
+
+/* What loops wait with. AUTO: io_uring where it works, else epoll, which is logged once. */
+enum loop_engine { LOOP_AUTO, LOOP_EPOLL, LOOP_IO_URING };
+/* Of the loops that this process makes from now on; before there are threads. Epoll until then. */
+void loop_set_engine(enum loop_engine engine);
+/* Of the loop of this thread: "epoll", "io_uring". */
+const char *loop_engine(void);
 
 /* Make the loop of this thread. -errno on failure. The process ignores SIGPIPE from then on. */
 int loop_init(void);

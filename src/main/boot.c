@@ -13,6 +13,7 @@
 #include "config/settings.h"
 #include "control/status.h"
 #include "event/loop.h"
+#include "event/poll.h"
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
 #include "gateway/steps.h"
@@ -350,16 +351,14 @@ static void on_signal(int signo)
     }
 }
 
-static struct io signals;
+static struct poll signals;
 
-static void on_signals(struct io *io)
+static void on_signals(struct poll *p, unsigned ready)
 {
     struct signalfd_siginfo info;
-    while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
+    while (read(p->fd, &info, sizeof(info)) == sizeof(info)) {
         on_signal((int)info.ssi_signo);
     }
-    io->readable = false;
-    io_watch(io, on_signals);
 }
 
 /* Read from a descriptor, so they are blocked everywhere. */
@@ -379,9 +378,8 @@ static void watch_signals(void)
     sigset_t set = our_signals();
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     ASSERT(fd >= 0);
-    int rc = io_open(&signals, fd);
+    int rc = poll_start(&signals, fd, POLL_READ, on_signals);
     ASSERT(rc == 0);
-    io_watch(&signals, on_signals);
 }
 
 /* ---- start ---- */
@@ -445,7 +443,8 @@ static void boot_main(void *arg)
         _exit(1);
     }
     status_set_ready();
-    LOG(NOTICE, "weir " WEIR_VERSION " is ready: %u cores", boot.settings->workers);
+    LOG(NOTICE, "weir " WEIR_VERSION " is ready: %u cores on %s", boot.settings->workers,
+        loop_engine());
     asked.ready = true;
     if (asked.reload) {
         reload_main(NULL);
@@ -469,6 +468,23 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static int start_loop(void)
+{
+    const struct str engine = boot.settings->weir.engine;
+
+    loop_set_engine(str_eq(engine, STR("epoll"))      ? LOOP_EPOLL
+                    : str_eq(engine, STR("io_uring")) ? LOOP_IO_URING
+                                                      : LOOP_AUTO);
+    int rc = loop_init();
+    if (rc < 0) {
+        LOG(EMERG, "cannot start: weir.engine %.*s is not available here: %s", STR_ARG(engine),
+            strerror(-rc));
+        fprintf(stderr, "weir: cannot start: weir.engine %.*s is not available here: %s\n",
+                STR_ARG(engine), strerror(-rc));
+    }
+    return rc;
+}
+
 int boot_run(const char *config, const char *data)
 {
     struct err e = {""};
@@ -487,8 +503,9 @@ int boot_run(const char *config, const char *data)
     raise_descriptor_limit();
     fiber_set_stack_size(boot.settings->weir.stack_size);
     fiber_set_thread_stack_size(CONTROL_STACK);
-    int rc = loop_init();
-    ASSERT(rc == 0);
+    if (start_loop() < 0) {
+        return 1;
+    }
     watch_signals();
     fiber_start("boot", boot_main, NULL);
     loop_run();

@@ -109,20 +109,18 @@ int listener_socket(const struct addr *addr, bool reuseport, int backlog, struct
 
 /* ---- accepting ---- */
 
-/* Accept at most max: 0 when the queue is empty, 1 when max were taken, or -errno when there are no
- * resources to accept with. */
+/* Accept at most max; -errno when there are no resources to accept with. */
 static int accept_some(struct listener *l, int max)
 {
     for (int i = 0; i < max;) {
         struct addr peer = {.len = sizeof(peer.room)};
-        int fd = accept4(l->io.fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(l->poll.fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             io_stats.accepts++;
             l->on_accept(l, fd, &peer);
             i++;
         } else if (errno == EAGAIN) {
-            l->io.readable = false;
-            return 0;
+            break;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             return -errno;
         } else {
@@ -130,31 +128,28 @@ static int accept_some(struct listener *l, int max)
             i++;
         }
     }
-    return 1;
+    return 0;
 }
 
-static void on_ready(struct io *io)
+static void on_ready(struct poll *p, unsigned ready)
 {
-    struct listener *l = CONTAINER_OF(io, struct listener, io);
+    struct listener *l = CONTAINER_OF(p, struct listener, poll);
     char text[160];
     int rc = accept_some(l, ACCEPT_BATCH);
 
     if (rc < 0) {
         LOG_RATE(CRIT, "accept on %s failed: %s", where(&l->addr, text, sizeof(text)),
                  strerror(-rc));
-        l->paused = 1;
+        poll_change(p, 0);
         timer_start(&l->retry, deadline_in(PAUSE_MS));
-        return;
     }
-    io_watch(io, on_ready);
 }
 
 static void on_retry(struct timer *t)
 {
     struct listener *l = CONTAINER_OF(t, struct listener, retry);
 
-    l->paused = 0;
-    on_ready(&l->io);
+    poll_change(&l->poll, POLL_READ);
 }
 
 int listener_start(struct listener *l, int fd, const struct addr *addr,
@@ -166,20 +161,18 @@ int listener_start(struct listener *l, int fd, const struct addr *addr,
         /* Accepted sockets inherit it: one call instead of one a connection. */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     }
-    int rc = io_open(&l->io, fd);
-    if (rc == 0) {
-        io_watch(&l->io, on_ready);
-    }
+    int rc = poll_start(&l->poll, fd, POLL_READ, on_ready);
+    l->open = rc == 0;
     return rc;
 }
 
 void listener_stop(struct listener *l)
 {
-    if (l->io.fd >= 0) {
+    if (l->open) {
+        l->open = false;
         accept_some(l, DRAIN_MAX);
         timer_stop(&l->retry);
-        /* Taken off the loop by name: another descriptor of the same socket may live on, and the
-         * kernel would keep watching it. */
-        close(io_release(&l->io));
+        poll_stop(&l->poll);
+        close(l->poll.fd);
     }
 }

@@ -11,16 +11,17 @@
 #include "base/err.h"
 #include "base/ip.h"
 #include "event/await.h"
+#include "event/poll.h"
 
 struct listener {
-    struct io io;
+    struct poll poll;
+    bool open;
     struct addr addr;
     /* Owns fd; non-blocking, TCP_NODELAY set. Must not stop the listener. */
     void (*on_accept)(struct listener *l, int fd, const struct addr *peer);
     void *owner;
-    unsigned kind;   /* the owner's, set after listener_start() */
-    unsigned paused; /* no descriptors left: accepting again after a while */
-    struct timer retry;
+    unsigned kind;      /* the owner's, set after listener_start() */
+    struct timer retry; /* no descriptors are left: accepting again after a while */
 };
 
 /* A listening socket: reuseport shares the port between sockets of this process. IPv6 sockets are

@@ -5,6 +5,7 @@
 #include "event/await.h"
 #include "event/poll.h"
 #include "fiber/fiber.h"
+#include "engine.h"
 #include "t.h"
 
 #include <errno.h>

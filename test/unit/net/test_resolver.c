@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "event/poll.h"
 #include "fiber/fiber.h"
+#include "engine.h"
 #include "t.h"
 
 #include <arpa/inet.h>
