@@ -283,6 +283,16 @@ void arena_on_reset(struct arena *a, void (*fn)(void *arg), void *arg)
     a->cleanups = c;
 }
 
+bool arena_owns(const struct arena *a, const void *p)
+{
+    for (const struct block *b = a->blocks; b; b = b->next) {
+        if ((uintptr_t)p - (uintptr_t)b < b->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t arena_held(const struct arena *a)
 {
     return a->held;

@@ -42,6 +42,9 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);
 
+/* Does p point into memory of the arena? */
+bool arena_owns(const struct arena *a, const void *p);
+
 /* Run fn(arg) at reset, last first: for the few things that are not memory (fds, holds). */
 void arena_on_reset(struct arena *a, void (*fn)(void *arg), void *arg);
 

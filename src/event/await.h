@@ -50,6 +50,7 @@ struct io {
     uint32_t slot; /* the back end's */
     struct fiber *reader, *writer;
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
+    struct relay *relay;                /* that has it; NULL: none */
     struct io_ring ring;                /* of io_uring.c */
     /* Between the socket and its users (TLS): the functions below go through it, and read and write
      * what it carries. NULL: none. */

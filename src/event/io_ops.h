@@ -74,6 +74,9 @@ int stream_take(struct io *io, void *p, size_t n);
 int stream_take_lent(struct io *io, struct str *lent);
 bool stream_probe(struct io *io);
 
+/* Write what fits, without waiting: how much, or an error. */
+ssize_t stream_put(struct io *io, const char *p, size_t n);
+
 void stream_watch(struct io *io, void (*fn)(struct io *io));
 bool stream_run_watches(void);
 int stream_read(struct io *io, struct str *lent, int64_t deadline);

@@ -19,6 +19,7 @@
 #include "event/io_ops.h"
 #include "event/lend.h"
 #include "event/pipe.h"
+#include "event/relay.h"
 #include "fiber/fiber.h"
 
 #include <errno.h>
@@ -74,6 +75,9 @@ void stream_writable(struct io *io)
 {
     io->writable = true;
     wake(io->writer);
+    if (io->relay != NULL) {
+        relay_writable(io);
+    }
 }
 
 void stream_readable(struct io *io)
@@ -406,6 +410,19 @@ static ssize_t sys_write(struct io *io, struct iovec *iov, int cnt)
         io->plain = true;
     }
     return writev(io->fd, iov, cnt);
+}
+
+ssize_t stream_put(struct io *io, const char *p, size_t n)
+{
+    struct iovec one = {(void *)(uintptr_t)p, n};
+    ssize_t put = sys_write(io, &one, 1);
+
+    io_stats.writes++;
+    io->writable = put == (ssize_t)n;
+    if (put >= 0) {
+        return put;
+    }
+    return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
 /* A small head and body leave as one piece: copying them costs less than the kernel's gathering. */

@@ -123,22 +123,29 @@ static void log_request(struct req *r)
     access_log_request(r);
 }
 
+void request_end(struct req *r, struct core_snapshot *held)
+{
+    log_request(r);
+    chain_drop(r->chain);
+    chain_drop(r->globals);
+    core_drop_snapshot(core_of(r), held);
+}
+
 void gateway_handle(struct req *r)
 {
-    struct core *core = core_of(r);
-    struct core_snapshot *snapshot = core_hold_snapshot(core, r);
     struct proxied p;
     r->up.gather = UPLOAD_BUFFER;
 
+    p.snapshot = core_hold_snapshot(core_of(r), r);
+    p.left = false;
     if (await_verdict(r) == DONE || request_await_proxy(r, &p) == DONE) {
         request_await_reply(r);
     } else {
         request_await_response(r, &p);
     }
-    log_request(r);
-    chain_drop(r->chain);
-    chain_drop(r->globals);
-    core_drop_snapshot(core, snapshot);
+    if (!p.left) {
+        request_end(r, p.snapshot);
+    }
 }
 
 void gateway_refused(struct req *r)

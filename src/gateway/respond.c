@@ -283,6 +283,9 @@ void request_await_response(struct req *r, struct proxied *p)
         proxied_watch(r, p, false);
         filter_headers(r);
         request_await_tunnel(r, p);
+        if (p->left) {
+            return;
+        }
     } else {
         const int64_t told = r->resp.length;
         filter_headers(r);

@@ -28,7 +28,10 @@ enum verdict request_await_upload(struct req *r, struct upload *u);
  * r->resp has an answer of the gateway. NEXT: *x has a response head and the connection in *c. */
 struct upconn;
 struct pump;
+struct core_snapshot;
 struct proxied {
+    struct core_snapshot *snapshot; /* that the request holds */
+    bool left;                      /* a tunnel goes on without the fiber, and ends the request */
     struct exchange x;
     struct upconn *c;
     struct balancer_walk walk; /* open until the answer is out: least_conn counts it */
@@ -48,8 +51,11 @@ void request_await_reply(struct req *r);
 /* respond.c: send what the upstream answers, through the filters. */
 void request_await_response(struct req *r, struct proxied *p);
 
-/* tunnel.c: after a 101, bytes both ways until one side ends. */
+/* tunnel.c: after a 101, bytes both ways until one side ends; or p->left. */
 void request_await_tunnel(struct req *r, struct proxied *p);
+
+/* request.c: the last step, log and the end of what the request holds. */
+void request_end(struct req *r, struct core_snapshot *held);
 
 /* access_log.c */
 void access_log_request(struct req *r);

@@ -3,13 +3,100 @@
  * tunnel: an upgraded connection (WebSocket): bytes both ways, each at the pace of its reader. A
  * side that says it has no more to send is passed on as such, the other may go on; the tunnel is
  * over when both have ended, one is broken, or nothing has moved for the upstream's read timeout.
+ *
+ * Nearly always the tunnel leaves its fiber: a relay (event/relay.h) carries the bytes, and what the
+ * log phase needs of the request is packed away until the end. Where that cannot be, two fibers
+ * carry them.
  */
+#include "base/mem.h"
+#include "event/relay.h"
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
 #include "gateway/steps.h"
+#include "http/req_keep.h"
 #include "upstream/pool.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+/* ---- without a fiber ---- */
+
+struct pumped {
+    struct relay relay; /* client to upstream, and back */
+    struct kept_req *kept;
+    struct core_snapshot *snapshot;
+    struct upconn *up;
+    void *conn;
+    struct balancer_walk walk;
+};
+
+/* What gateway_handle() and request_await_response() would have done. */
+static void pumped_end(void *arg)
+{
+    struct pumped *t = arg;
+    const uint64_t sent = t->relay.way[1].bytes;
+    server_return(t->conn);
+    struct req *r = req_unkeep(t->kept, fiber_arena());
+    fiber_set_data(fiber_self(), r);
+    r->resp.body_bytes_sent += sent;
+    r->resp.bytes_sent += sent;
+    struct try *last = &r->tries[r->n_tries - 1];
+    last->response_us = now_us() - last->start_us;
+    balancer_done(&t->walk, last->header_us);
+    balancer_end(&t->walk);
+    upconn_close(t->up);
+    request_end(r, t->snapshot);
+    server_close(t->conn);
+    free(t);
+}
+
+static void on_relay_end(struct relay *relay)
+{
+    if (fiber_start("tunnel end", pumped_end, CONTAINER_OF(relay, struct pumped, relay)) == NULL) {
+        relay_end(relay, deadline_in(100));
+    }
+}
+
+static void pumped_stop(void *arg)
+{
+    struct pumped *t = arg;
+    relay_end(&t->relay, now_ms());
+}
+
+/* Does a plugin need in its log phase what it has kept? That cannot be packed. */
+static bool plugins_need_fiber(const struct req *r)
+{
+    for (unsigned i = 0; r->plugin_ctx && i < plugin_count(); i++) {
+        if (r->plugin_ctx[i] && plugin_at(i)->log) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool leave(struct req *r, struct proxied *p, struct io *client)
+{
+    if (p->pump || client->layer || p->c->io.layer || plugins_need_fiber(r)) {
+        return false;
+    }
+    r->tries[r->n_tries - 1].received = p->x.received;
+    struct kept_req *kept = req_keep(r);
+    if (kept == NULL) {
+        return false;
+    }
+    struct pumped *t = mem_alloc(sizeof(*t));
+    *t = (struct pumped){.kept = kept,
+                         .snapshot = p->snapshot,
+                         .up = p->c,
+                         .conn = r->conn,
+                         .walk = p->walk};
+    server_leave(r, pumped_stop, t);
+    relay_start(&t->relay, client, &p->c->io, p->read_ms, on_relay_end);
+    p->left = true;
+    return true;
+}
+
+/* ---- in two fibers ---- */
 
 /* One direction. */
 struct tunnel {
@@ -94,6 +181,9 @@ void request_await_tunnel(struct req *r, struct proxied *p)
     if (r->transport->await_head(r, STR(""), true) < 0 || send_ahead(&p->c->io, ahead) < 0 ||
         send_ahead(client, early) < 0) {
         r->client_gone = true;
+        return;
+    }
+    if (leave(r, p, client)) {
         return;
     }
     int64_t last = now_ms();

@@ -266,6 +266,8 @@ void server_close_all(struct server *s)
         struct conn *c = CONTAINER_OF(it, struct conn, link);
         if (c->fiber) {
             fiber_cancel(c->fiber);
+        } else if (c->stop) {
+            c->stop(c->stop_arg);
         } else {
             io_watch(&c->io, NULL);
             conn_close(c);
@@ -739,6 +741,28 @@ static struct io *h1_take_over(struct req *r, struct str *ahead)
     return &q->c->io;
 }
 
+void server_leave(struct req *r, void (*stop)(void *arg), void *arg)
+{
+    struct conn *c = of(r)->c;
+    c->stop = stop;
+    c->stop_arg = arg;
+    count(&c->server->stats.writing, 1);
+}
+
+void server_return(void *conn)
+{
+    struct conn *c = conn;
+    c->stop = NULL;
+    c->fiber = fiber_self();
+}
+
+void server_close(void *conn)
+{
+    struct conn *c = conn;
+    count(&c->server->stats.writing, -1);
+    conn_close(c);
+}
+
 static void on_client_event(struct io *io)
 {
     struct conn *c = CONTAINER_OF(io, struct conn, io);
@@ -1010,6 +1034,9 @@ static void conn_serve(void *arg)
         return;
     }
     c->fiber = NULL;
+    if (c->stop) {
+        return;
+    }
     if (!more || c->server->draining) {
         conn_close(c);
         return;

@@ -55,6 +55,15 @@ void server_thread_fini(void);
 /* The client's socket, to make a tunnel; what was read beyond the head is in *ahead. Not for
  * HTTP/2, whose requests never have `upgrade`. */
 struct io *server_io(struct req *r, struct str *ahead);
+/*
+ * The answer is out, and the connection goes on without a fiber (a tunnel): handle() may return. The
+ * io stays open until server_close(); stop(arg) is called once should the server have to end first
+ * (server_close_all()).
+ */
+void server_leave(struct req *r, void (*stop)(void *arg), void *arg);
+/* The running fiber has r->conn of a request that left; it closes it before it ends. */
+void server_return(void *conn);
+void server_close(void *conn);
 /* Client went away? Calls fiber_cancel() on r's fiber when the client closes while the watch is on.
  * Only while nothing reads from the client. (A stream of HTTP/2 that is reset is always
  * cancelled.) */

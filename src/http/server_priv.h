@@ -26,6 +26,8 @@ struct conn {
     size_t left_n;
     struct fiber *fiber; /* that reads; NULL: idle */
     struct h2_conn *h2;  /* it speaks HTTP/2 */
+    void (*stop)(void *arg); /* server_leave() */
+    void *stop_arg;
 };
 
 /* Statistics have one writer; the control thread reads them at any time. */
