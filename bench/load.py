@@ -7,6 +7,7 @@ import re
 import selectors
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -104,6 +105,30 @@ class Client:
 
     def close(self):
         self.socket.close()
+
+
+class Tunnels:
+    """n WebSocket tunnels through a gateway, both ends in a process of its own (tunnels.py). A few
+    have been opened before, so that what is made once is not counted."""
+
+    def __init__(self, gateway, n):
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "tunnels.py"), str(gateway.port), str(n)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        node = f"127.0.0.1:{self.process.stdout.readline().strip()}"
+        Admin(gateway).put_all([("/routes/ws", {
+            "uri": "/ws", "enable_websocket": True, "timeout": {"connect": 6, "send": 600, "read": 600},
+            "upstream": {"type": "roundrobin", "nodes": {node: 1}}})])
+
+    def ask(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != what + "\n":
+            raise LoadError(f"tunnels: {what} failed")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(60)
 
 
 def exactly(port, path, n, connections=16):

@@ -15,6 +15,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -283,6 +284,31 @@ def idle(run):
                 c.close()
 
 
+def tunnels(run):
+    """20,000 idle WebSocket tunnels, on as many gateways as the limit of open files asks for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    n = 2_000 if QUICK else 20_000
+    # Two descriptors each, and some that the gateway keeps for itself.
+    gateways = -(-n // min(n, (most - 1000) // 2))
+    each = n // gateways
+    for name in NAMES:
+        if not issubclass(KINDS[name], Weir):
+            continue
+        with started([g for _ in range(gateways) for g in run.gateways([name])]) as many:
+            ends = [load.Tunnels(g, each) for g in many]
+            before = sum(steady_rss(g) for g in many)
+            for e in ends:
+                e.ask("open")
+            grown = sum(steady_rss(g) for g in many) - before
+            for e in ends:
+                e.ask("check")
+                e.close()
+        run.fact("tunnels", f"{each * gateways:,} idle WebSocket tunnels, {gateways} gateways",
+                 name, "RSS bytes each", grown / each / gateways,
+                 f"{grown / each / gateways:,.0f}")
+
+
 def changes(run):
     """200 changes of a route a second, under load and alone; Weir only."""
     if "weir" not in NAMES:
@@ -353,7 +379,7 @@ def instructions(run):
                      f"{each:,.0f}")
 
 
-SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, routes, params, idle, changes,
+SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, routes, params, idle, tunnels, changes,
                                      instructions)}
 QUICK_SCENARIOS = ["plain", "plugins", "auth", "short", "idle", "instructions"]
 

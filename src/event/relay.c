@@ -23,8 +23,9 @@ static void way_clear(struct relay_way *w)
     w->rest = NULL;
 }
 
-static void stop(struct relay *r)
+void relay_stop(struct relay *r)
 {
+    timer_stop(&r->timer);
     r->over = true;
     for (int i = 0; i < 2; i++) {
         struct io *io = r->way[i].from;
@@ -40,7 +41,7 @@ static void stop(struct relay *r)
 /* Told from the timer: whoever delivers an event still has the io in hand. */
 void relay_end(struct relay *r, int64_t at)
 {
-    stop(r);
+    relay_stop(r);
     timer_start(&r->timer, at);
 }
 
@@ -156,7 +157,7 @@ static void on_timer(struct timer *t)
     struct relay *r = CONTAINER_OF(t, struct relay, timer);
 
     if (r->over || limit(r) <= now_ms()) {
-        stop(r);
+        relay_stop(r);
         r->on_end(r);
         return;
     }

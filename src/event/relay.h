@@ -35,8 +35,9 @@ struct relay {
 /* on_end(r) is called on the loop, once, from a timer: it may close both and free r. */
 void relay_start(struct relay *r, struct io *a, struct io *b, int64_t idle_ms,
                  void (*on_end)(struct relay *r));
-/* Nothing is carried any more; on_end(r) is called at that time (now or later), also when it was
- * before. */
+/* Nothing is carried any more, and on_end() is not called. Harmless on one that has ended. */
+void relay_stop(struct relay *r);
+/* Stop, and call on_end(r) at that time (a now_ms() value), though it may have been called before. */
 void relay_end(struct relay *r, int64_t at);
 
 /* For io_stream.c: there is room in an io of a relay. */

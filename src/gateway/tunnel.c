@@ -60,7 +60,8 @@ static void on_relay_end(struct relay *relay)
 static void pumped_stop(void *arg)
 {
     struct pumped *t = arg;
-    relay_end(&t->relay, now_ms());
+    relay_stop(&t->relay);
+    on_relay_end(&t->relay);
 }
 
 /* Does a plugin need in its log phase what it has kept? That cannot be packed. */

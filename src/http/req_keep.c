@@ -5,23 +5,30 @@
  * One function, move_all(), knows the pointers of a request. It runs twice: to gather what they point
  * to into one piece of memory, and to set them right when that piece has moved. Packing ends with a
  * look at all words of what was gathered: a member that move_all() does not know is found there.
+ *
+ * What was gathered is mostly zeros and pointers: compressed it is a third.
  */
 #include "http/req_keep.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "fiber/fiber.h"
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 /* More is not worth the trouble: such a request stays in its fiber. */
 #define KEEP_MAX 16384
 #define RANGES_MAX 256
+/* For zlib: of so little, a small window and small tables remember all; 25 KB while it works. */
+#define WINDOW_BITS 12
+#define MEM_LEVEL 4
 
 struct kept_req {
-    uint32_t n;
-    uintptr_t base; /* where the bytes were when the pointers among them were set */
-    char bytes[];   /* struct req, then what it points to */
+    uint32_t n, packed; /* bytes in all, and compressed */
+    uintptr_t base;     /* where they were when the pointers among them were set */
+    unsigned char bytes[]; /* compressed: struct req, then what it points to */
 };
 
 /* Gives p, which has n bytes behind it, its new value. */
@@ -156,11 +163,20 @@ static bool leads_astray(const struct mover *m)
 
 static struct kept_req *pack(const struct mover *m)
 {
-    struct kept_req *k = mem_resize(NULL, sizeof(*k) + m->n);
+    z_stream z = {.next_in = (unsigned char *)m->to, .avail_in = (unsigned)m->n};
+    int rc = deflateInit2(&z, 1, Z_DEFLATED, WINDOW_BITS, MEM_LEVEL, Z_DEFAULT_STRATEGY);
 
-    k->n = (uint32_t)m->n;
-    k->base = (uintptr_t)m->to;
-    memcpy(k->bytes, m->to, m->n);
+    ASSERT(rc == Z_OK);
+    z.avail_out = (unsigned)deflateBound(&z, m->n);
+    unsigned char *out = arena_alloc_raw(m->arena, z.avail_out);
+    z.next_out = out;
+    rc = deflate(&z, Z_FINISH);
+    ASSERT(rc == Z_STREAM_END);
+    deflateEnd(&z);
+    struct kept_req *k = mem_resize(NULL, sizeof(*k) + z.total_out);
+    *k = (struct kept_req){
+        .n = (uint32_t)m->n, .packed = (uint32_t)z.total_out, .base = (uintptr_t)m->to};
+    memcpy(k->bytes, out, z.total_out);
     return k;
 }
 
@@ -203,7 +219,10 @@ static const void *shift(struct mover *m, const void *p, size_t n)
 
 struct req *req_unkeep(struct kept_req *k, struct arena *a)
 {
-    char *to = memcpy(arena_alloc(a, k->n), k->bytes, k->n);
+    char *to = arena_alloc(a, k->n);
+    unsigned long n = k->n;
+    int rc = uncompress((unsigned char *)to, &n, k->bytes, k->packed);
+    ASSERT(rc == Z_OK && n == k->n);
     struct mover m = {.move = shift, .arena = a, .to = to, .n = k->n, .base = k->base};
     struct req *r = (struct req *)(void *)to;
 
