@@ -38,8 +38,8 @@ BUILD = os.path.join(ROOT, os.environ.get("WEIR_BUILD", "build"))
 WEIR = os.path.join(BUILD, "weir")
 # Sanitizer builds are several times slower: deadlines stretch with this.
 SLOW = float(os.environ.get("WEIR_SLOW", "1"))
-# What the event loops of the gateways wait with: auto, epoll or io_uring.
-ENGINE = os.environ.get("WEIR_ENGINE", "epoll")
+# What the event loops of the gateways wait with: auto (io_uring where there is one), epoll or io_uring.
+ENGINE = os.environ.get("WEIR_ENGINE", "auto")
 ADMIN_KEY = "test-admin-key-0123456789abcdef"
 VIEWER_KEY = "test-viewer-key-0123456789abcde"
 

@@ -65,6 +65,8 @@ struct settings {
 
     /* nginx_config */
     unsigned workers; /* cores; 0 in the file or auto: the CPUs this process may use */
+    unsigned rlimit_nofile;      /* open files of the process; 0: as many as the system allows */
+    unsigned worker_connections; /* of one core, clients only; 0: see weir.max_connections */
     /* relative to where the process was started unless absolute; "/dev/stdout" works */
     struct str error_log, access_log, access_log_format;
     int error_log_level;

@@ -146,8 +146,14 @@ static void on_accept(struct listener *l, int fd, const struct addr *peer)
     server_accept_after(&c->server, fd, peer, &l->addr, l->kind);
 }
 
+static unsigned connections_wanted(const struct settings *s)
+{
+    const uint64_t all = (uint64_t)s->worker_connections * s->workers;
+    return all > 0 && all < s->weir.max_connections ? (unsigned)all : s->weir.max_connections;
+}
+
 /*
- * The connections that are allowed and that there are descriptors for: each may need one more to an
+ * The connections that are wanted and that there are descriptors for: each may need one more to an
  * upstream, and some are kept for logs, the store and the Admin API, so that a gateway full of
  * clients can still be looked after.
  */
@@ -155,17 +161,26 @@ static unsigned connections_allowed(const struct settings *s)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return s->weir.max_connections;
+        return connections_wanted(s);
     }
     rlim_t kept = limit.rlim_cur / 4 < DESCRIPTORS_KEPT ? limit.rlim_cur / 4 : DESCRIPTORS_KEPT;
     rlim_t room = (limit.rlim_cur - kept) / 2;
-    return room < s->weir.max_connections ? (unsigned)room : s->weir.max_connections;
+    const unsigned wanted = connections_wanted(s);
+    return room < wanted ? (unsigned)room : wanted;
 }
 
 static void say_if_few(const struct settings *s)
 {
-    unsigned n = connections_allowed(s);
-    if (n < s->weir.max_connections) {
+    const unsigned n = connections_allowed(s);
+    if (n >= connections_wanted(s)) {
+        return;
+    }
+    if (s->worker_connections) {
+        LOG(WARN,
+            "the limit of open files allows %u connections, fewer than "
+            "nginx_config.event.worker_connections on each core",
+            n);
+    } else {
         LOG(NOTICE,
             "the limit of open files allows %u connections, fewer than weir.max_connections", n);
     }

@@ -21,6 +21,7 @@
 #include "main/instance_id.h"
 #include "main/live.h"
 #include "main/memory.h"
+#include "main/trim.h"
 #include "net/resolver.h"
 #include "plugin/instance.h"
 #include "plugin/metrics.h"
@@ -401,6 +402,13 @@ static int64_t config_revision(void)
     return boot.store ? boot.store->revision : 0;
 }
 
+/* Requests, connections that came and went, changes of the configuration. */
+static uint64_t work_done(void)
+{
+    const struct server_stats s = gateway_stats();
+    return s.requests + 2 * s.accepted - s.active + (uint64_t)config_revision();
+}
+
 static int boot_steps(struct err *e)
 {
     struct settings *s = boot.settings;
@@ -430,6 +438,7 @@ static int boot_steps(struct err *e)
     }
     live_await_first();
     memory_watch_start(s->weir.memory_budget, memory_pressure);
+    trim_start(work_done);
     return 0;
 }
 
@@ -451,14 +460,26 @@ static void boot_main(void *arg)
     }
 }
 
-/* A connection is a descriptor: take as many as the system allows. */
-static void raise_descriptor_limit(void)
+/* A connection is a descriptor: take as many as the system allows, or as config.yaml says. */
+static void set_descriptor_limit(rlim_t wanted)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
     }
+    if (wanted > limit.rlim_max) {
+        const struct rlimit more = {.rlim_cur = wanted, .rlim_max = wanted};
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+            return;
+        }
+        LOG(WARN,
+            "nginx_config.worker_rlimit_nofile is %llu, but the system allows no more than %llu "
+            "open files",
+            (unsigned long long)wanted, (unsigned long long)limit.rlim_max);
+        wanted = 0;
+    }
+    limit.rlim_cur = wanted > 0 ? wanted : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static void block_signals(void)
@@ -500,7 +521,7 @@ int boot_run(const char *config, const char *data)
         return 1;
     }
     block_signals();
-    raise_descriptor_limit();
+    set_descriptor_limit(boot.settings->rlimit_nofile);
     fiber_set_stack_size(boot.settings->weir.stack_size);
     fiber_set_thread_stack_size(CONTROL_STACK);
     if (start_loop() < 0) {
