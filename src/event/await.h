@@ -34,6 +34,8 @@ struct io_ring {
     uint8_t asked;            /* to the kernel: an enum of io_uring.c */
     bool asked_write, ended;  /* ended: no more will come, and */
     int error;                /* this is why: 0 the end of the stream, or a negative errno */
+    bool sending;             /* what is given to the kernel with the next turn, or */
+    int sent;                 /* what came of it: bytes, or a negative errno */
 };
 
 /*
@@ -89,8 +91,8 @@ int await_read_into(struct io *io, void *p, size_t n, int64_t deadline);
 int await_readable(struct io *io, int64_t deadline);
 /*
  * All of it: 0 or an error. The deadline is for a peer that takes nothing: with all it takes the
- * deadline moves on, by the time it was away when the call was made. Sends at once; what did not
- * fit is sent from where it is while the fiber waits: from the caller's memory, or, when it was
+ * deadline moves on, by the time it was away when the call was made. Sends at once, or
+ * together with what the other fibers of this turn send; what did not fit is sent from where it is while the fiber waits: from the caller's memory, or, when it was
  * lent, from the lent memory, which the thread then leaves to this fiber until the call returns.
  * iov is changed.
  */

@@ -83,6 +83,12 @@ int stream_read(struct io *io, struct str *lent, int64_t deadline);
 int stream_read_into(struct io *io, void *p, size_t n, int64_t deadline);
 int stream_await_readable(struct io *io, int64_t deadline);
 int stream_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline);
+/* What did not fit at once, less the `done` bytes that did. */
+int stream_write_rest(struct io *io, struct iovec *iov, int cnt, size_t done, int64_t deadline);
+/* A small head and body leave as one piece: copying them costs less than the kernel's gathering. */
+#define STREAM_JOIN_MAX 4096
+size_t stream_bytes(const struct iovec *iov, int cnt);
+struct iovec stream_join(char *room, const struct iovec *iov, int cnt);
 void stream_set_min_drain(unsigned bytes_per_second);
 ptrdiff_t stream_splice(struct io *from, struct io *to, size_t n, int64_t deadline);
 int stream_connected(struct io *io, int64_t deadline);

@@ -425,18 +425,32 @@ ssize_t stream_put(struct io *io, const char *p, size_t n)
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
-/* A small head and body leave as one piece: copying them costs less than the kernel's gathering. */
-enum { COPY_BELOW = 4096 };
+size_t stream_bytes(const struct iovec *iov, int cnt)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < cnt; i++) {
+        n += iov[i].iov_len;
+    }
+    return n;
+}
+
+struct iovec stream_join(char *room, const struct iovec *iov, int cnt)
+{
+    struct iovec one = {.iov_base = room};
+
+    for (int i = 0; i < cnt; i++) {
+        memcpy(room + one.iov_len, iov[i].iov_base, iov[i].iov_len);
+        one.iov_len += iov[i].iov_len;
+    }
+    return one;
+}
 
 static ssize_t write_joined(struct io *io, const struct iovec *iov, int cnt)
 {
-    char joined[COPY_BELOW];
-    struct iovec one = {.iov_base = joined};
+    char room[STREAM_JOIN_MAX];
+    struct iovec one = stream_join(room, iov, cnt);
 
-    for (int i = 0; i < cnt; i++) {
-        memcpy(joined + one.iov_len, iov[i].iov_base, iov[i].iov_len);
-        one.iov_len += iov[i].iov_len;
-    }
     return sys_write(io, &one, 1);
 }
 
@@ -445,12 +459,9 @@ static int write_some(struct io *io, struct iovec **iov, int *cnt, struct drain 
 {
     while (*cnt > 0 && io->writable) {
         int now = *cnt < IOV_MAX ? *cnt : IOV_MAX;
-        size_t want = 0;
-        for (int i = 0; i < now; i++) {
-            want += (*iov)[i].iov_len;
-        }
-        ssize_t put =
-            now > 1 && want <= COPY_BELOW ? write_joined(io, *iov, now) : sys_write(io, *iov, now);
+        size_t want = stream_bytes(*iov, now);
+        ssize_t put = now > 1 && want <= STREAM_JOIN_MAX ? write_joined(io, *iov, now)
+                                                         : sys_write(io, *iov, now);
         io_stats.writes++;
         if (put < 0 && errno != EAGAIN && errno != EINTR) {
             return -errno;
@@ -466,13 +477,13 @@ static int write_some(struct io *io, struct iovec **iov, int *cnt, struct drain 
     return *cnt == 0;
 }
 
-/* The rest of stream_write(): what did not fit at once. */
-static int write_rest(struct io *io, struct iovec *iov, int cnt, int64_t deadline)
+int stream_write_rest(struct io *io, struct iovec *iov, int cnt, size_t done, int64_t deadline)
 {
     struct drain d = {0};
     char *kept = lend_keep(iov, cnt);
     int rc;
 
+    iov_skip(&iov, &cnt, done);
     io_stats.spills += kept != NULL;
     do {
         rc = wait_writable(io, &d, deadline);
@@ -492,7 +503,7 @@ int stream_write(struct io *io, struct iovec *iov, int cnt, int64_t deadline)
     if (rc != 0) {
         return rc < 0 ? rc : 0;
     }
-    return write_rest(io, iov, cnt, deadline);
+    return stream_write_rest(io, iov, cnt, 0, deadline);
 }
 
 void stream_set_min_drain(unsigned bytes_per_second)

@@ -11,8 +11,10 @@
  * asked only to tell when there is something, and it is received with a system call into the
  * thread's large buffer, as io_epoll does. That is also the cheaper way for large bodies.
  *
- * Writing is a system call at once; only room to write is waited for through the ring. So the kernel
- * never holds a pointer to memory of a fiber, and closing needs to wait for nothing.
+ * Small writes of a turn go to the kernel together, and it is told not to wait: it has sent them, or
+ * what fits, when it has been entered. So it holds no pointer to memory of a fiber from one turn to
+ * the next, and a fiber that may not wait any longer enters it there and then. What did not fit is
+ * written as io_stream.c does it, with room to write waited for through the ring.
  *
  * What the kernel was asked carries a token (slots.h): an answer that comes too late finds no io,
  * and its buffer goes back. A socket stays open in the kernel until what was asked of it is taken
@@ -25,6 +27,7 @@
 #include "base/mem.h"
 #include "event/io_ops.h"
 #include "event/lend.h"
+#include "fiber/fiber.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -50,9 +53,9 @@
 enum { ASKED_NOTHING, ASKED_RECV, ASKED_CANCEL, ASKED_POLL };
 
 /* What an answer of the kernel is about: the upper bits of the index in the token. */
-enum kind { KIND_RECV, KIND_READ, KIND_WRITE, KIND_FOREIGN };
-#define KIND_SHIFT 29
-#define KIND_MASK ((uint64_t)3 << KIND_SHIFT)
+enum kind { KIND_RECV, KIND_READ, KIND_WRITE, KIND_SENT, KIND_FOREIGN };
+#define KIND_SHIFT 28
+#define KIND_MASK ((uint64_t)7 << KIND_SHIFT)
 /* No slot has such an index. */
 #define TOKEN_IGNORE (UINT64_MAX - 1)
 #define TOKEN_WAKE (UINT64_MAX - 2)
@@ -381,6 +384,87 @@ static bool back_probe(struct io *io)
     return io->ring.held > 0 || (may_call(io, &rc) ? stream_probe(io) : io->ring.ended);
 }
 
+/* ---- writing ---- */
+
+static void back_want_write(struct io *io)
+{
+    if (!io->ring.asked_write) {
+        io->ring.asked_write = true;
+        ask_poll(io->fd, POLLOUT, token(io->slot, KIND_WRITE));
+    }
+}
+
+/* Before the fiber goes on, and its memory is something else. */
+static void send_now(void *arg)
+{
+    struct io *io = arg;
+
+    io->writer = NULL;
+    io_uring_submit(&back->ring);
+}
+
+static void ask_send(const struct io *io, struct iovec one)
+{
+    struct io_uring_sqe *e = sqe_new();
+
+    io_uring_prep_send(e, io->fd, one.iov_base, one.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    e->user_data = token(io->slot, KIND_SENT);
+    io_stats.writes++;
+}
+
+/* Bytes sent, or an error; after -ECANCELED io may be gone. */
+static int await_sent(struct io *io, struct iovec one)
+{
+    int rc = 0;
+
+    ASSERT(io->writer == NULL);
+    ask_send(io, one);
+    io->ring.sending = true;
+    /* Room to write that was waited for before may be told now. */
+    while (rc == 0 && io->ring.sending) {
+        io->writer = fiber_self();
+        fiber_on_cancel(send_now, io);
+        rc = await_park(NEVER);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    io->writer = NULL;
+    return io->ring.sent;
+}
+
+static int await_small(struct io *io, struct iovec *iov, int cnt, int64_t deadline)
+{
+    char room[STREAM_JOIN_MAX];
+    struct iovec one = cnt > 1 ? stream_join(room, iov, cnt) : *iov;
+    int put = await_sent(io, one);
+
+    if (put == -ENOTSOCK) {
+        io->plain = true;
+        return stream_write(io, iov, cnt, deadline);
+    }
+    if (put < 0 && put != -EAGAIN) {
+        return put;
+    }
+    if (put == (int)one.iov_len) {
+        return 0;
+    }
+    io->writable = false;
+    return stream_write_rest(io, iov, cnt, put > 0 ? (size_t)put : 0, deadline);
+}
+
+static int back_write(struct io *io, struct iovec *iov, int cnt, int64_t deadline)
+{
+    if (cnt == 0 || io->fd < 0 || io->plain || !io->writable ||
+        stream_bytes(iov, cnt) > STREAM_JOIN_MAX) {
+        return stream_write(io, iov, cnt, deadline);
+    }
+    char *kept = lend_keep(iov, cnt);
+    int rc = await_small(io, iov, cnt, deadline);
+    lend_return(kept);
+    return rc;
+}
+
 /* ---- answers ---- */
 
 /* The receive has ended without an end of the stream: no buffer was free, or it was cancelled. */
@@ -431,6 +515,15 @@ static void on_ready_to_write(struct io *io, int events)
     stream_writable(io);
 }
 
+static void on_sent(struct io *io, int result)
+{
+    io->ring.sending = false;
+    io->ring.sent = result;
+    if (io->writer != NULL && fiber_is_parked(io->writer)) {
+        fiber_wake(io->writer, 0);
+    }
+}
+
 /* Asked again after each call, unless that has stopped or changed it. */
 static void on_ready_foreign(struct poll *p, uint64_t data, int events)
 {
@@ -463,6 +556,9 @@ static void answer(const struct io_uring_cqe *e)
         break;
     case KIND_WRITE:
         on_ready_to_write(s->object, e->res);
+        break;
+    case KIND_SENT:
+        on_sent(s->object, e->res);
         break;
     case KIND_FOREIGN:
         on_ready_foreign(s->object, e->user_data, e->res);
@@ -542,14 +638,6 @@ static void back_release(struct io *io, bool closing)
     stream_cancel(io);
 }
 
-static void back_want_write(struct io *io)
-{
-    if (!io->ring.asked_write) {
-        io->ring.asked_write = true;
-        ask_poll(io->fd, POLLOUT, token(io->slot, KIND_WRITE));
-    }
-}
-
 /* What has come in already goes by hand; from then on it is moved without being looked at. */
 static ptrdiff_t back_splice(struct io *from, struct io *to, size_t n, int64_t deadline)
 {
@@ -622,5 +710,6 @@ const struct io_ops io_uring = {
     .poll_change = back_poll_change,
     .poll_stop = back_poll_stop,
     IO_STREAM_OPS,
+    .write = back_write,
     .splice = back_splice,
 };
