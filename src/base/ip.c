@@ -149,6 +149,11 @@ uint16_t addr_port(const struct addr *a)
     }
 }
 
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+    return a->len == b->len && memcmp(a->room, b->room, a->len) == 0;
+}
+
 void addr_from_ip(struct addr *a, const struct ip *ip, uint16_t port)
 {
     memset(a, 0, sizeof(*a));

@@ -38,6 +38,8 @@ struct str ip_text(struct arena *a, const struct ip *ip);
 /* Canonical text of address (no port) into out[46], "unix:" for Unix sockets; its length. */
 size_t addr_text(const struct addr *a, char out[46]);
 uint16_t addr_port(const struct addr *a);
+/* The same family, host and port, or path. */
+bool addr_equal(const struct addr *a, const struct addr *b);
 void addr_from_ip(struct addr *a, const struct ip *ip, uint16_t port);
 /* "unix:/path", an IP with a port; false when it is none. */
 bool addr_parse(struct str host, uint16_t port, struct addr *out);

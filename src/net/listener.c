@@ -171,6 +171,13 @@ void listener_stop(struct listener *l)
     if (l->open) {
         l->open = false;
         accept_some(l, DRAIN_MAX);
+    }
+    listener_leave(l);
+}
+
+void listener_leave(struct listener *l)
+{
+    if (l->io.fd >= 0) {
         timer_stop(&l->retry);
         poll_stop(&l->poll);
         close(l->poll.fd);

@@ -5,8 +5,8 @@
  * queue).
  *
  * Sockets are opened on the control thread before cores start (so that errors are told at start and
- * the ports are ready), and handed to the cores; on stop a core stops accepting, then drains its
- * queue so that no queued connection is refused.
+ * the ports are ready), and cores get duplicates (sockets.h); on stop a core stops accepting, then
+ * drains its queue so that no queued connection is refused.
  */
 #include "base/err.h"
 #include "base/ip.h"
@@ -34,3 +34,5 @@ int listener_start(struct listener *l, int fd, const struct addr *addr,
                    void (*on_accept)(struct listener *, int, const struct addr *), void *owner);
 /* Accept what the kernel has queued, then close. Harmless on a stopped one. */
 void listener_stop(struct listener *l);
+/* Close only: what is queued is for others that have the socket too. Harmless on a stopped one. */
+void listener_leave(struct listener *l);

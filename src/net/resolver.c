@@ -44,19 +44,22 @@ static _Thread_local struct resolver *self;
 
 int resolver_init(const struct resolver_conf *conf)
 {
-    struct resolver *r = mem_alloc(sizeof(*r));
+    struct dns *dns = dns_new(conf);
 
-    ASSERT(self == NULL);
-    r->conf = *conf;
-    r->conf.servers = NULL; /* not needed any more, and not ours */
-    r->dns = dns_new(conf);
-    if (r->dns == NULL) {
-        int rc = -errno;
-        free(r);
-        return rc;
+    if (dns == NULL) {
+        return -errno;
     }
-    list_init(&r->used);
-    self = r;
+    if (self == NULL) {
+        self = mem_alloc(sizeof(*self));
+        list_init(&self->used);
+    }
+    struct dns *old = self->dns;
+    self->conf = *conf;
+    self->conf.servers = NULL; /* not needed any more, and not ours */
+    self->dns = dns;
+    if (old != NULL) {
+        dns_free(old);
+    }
     return 0;
 }
 
@@ -155,9 +158,17 @@ static void entry_answered(struct entry *e, const struct dns_answer *answer)
     entry_settle(e);
 }
 
+static void on_v4(void *arg, const struct dns_answer *answer);
+
 static void on_v6(void *arg, const struct dns_answer *answer)
 {
-    entry_answered(arg, answer);
+    struct entry *e = arg;
+
+    if (answer->status == -ECANCELED && !self->ending) {
+        dns_lookup(self->dns, e->name, AF_INET, on_v4, e); /* with the new configuration */
+        return;
+    }
+    entry_answered(e, answer);
 }
 
 static void on_v4(void *arg, const struct dns_answer *answer)
@@ -168,7 +179,7 @@ static void on_v4(void *arg, const struct dns_answer *answer)
         dns_lookup(self->dns, e->name, AF_INET6, on_v6, e);
         return;
     }
-    entry_answered(e, answer);
+    on_v6(e, answer);
 }
 
 static void entry_renew(struct resolver *r, struct entry *e)

@@ -27,7 +27,8 @@ struct resolved {
     struct ip ip[RESOLVER_MAX_ADDRS];
 };
 
-/* Make the resolver of this thread. -errno on failure. */
+/* Make the resolver of this thread, or give the one there is another configuration (it keeps what
+ * it knows; lookups under way begin again). -errno on failure, then it stays as it is. */
 int resolver_init(const struct resolver_conf *conf);
 /* Free it, before loop_fini(). Fibers that wait get -ECANCELED; they must run before the loop ends.
  */

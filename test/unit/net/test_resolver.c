@@ -462,6 +462,48 @@ static void waiting_ends_when_fiber_or_resolver_end(void)
     run(cancels, (struct resolver_conf){.ipv6 = true});
 }
 
+static struct resolved two_rc;
+
+static void asks_for_one(void *arg)
+{
+    cancelled_rc = await_resolve(STR("one.test"), &two_rc, deadline_in(5000));
+}
+
+/* The server of the old configuration never answers; the new one is asked in its place. */
+static void changes(void *arg)
+{
+    SERVE(mixed);
+    CHECK_STR(str_c(resolve("both.test")), "10.0.0.3");
+    struct resolver_conf conf = {.servers = "127.0.0.1:1", .timeout_ms = 5000};
+    unsigned asked = server.asked;
+    server.silent = true;
+    cancelled_rc = 1;
+    fiber_start("asks", asks_for_one, NULL);
+    for (int i = 0; i < 300 && server.asked == asked; i++) {
+        await_until(deadline_in(10));
+    }
+    CHECK(server.asked > asked && cancelled_rc == 1);
+    server.silent = false;
+    conf.servers = server.address;
+    CHECK(resolver_init(&conf) == 0);
+    for (int i = 0; i < 300 && cancelled_rc == 1; i++) {
+        await_until(deadline_in(10));
+    }
+    CHECK(cancelled_rc == 0 && two_rc.n == 1);
+    /* What was known stays known. */
+    asked = server.asked;
+    CHECK_STR(str_c(resolve("both.test")), "10.0.0.3");
+    CHECK(server.asked == asked);
+    conf.servers = "not an address";
+    CHECK(resolver_init(&conf) == -EINVAL);
+    CHECK_STR(str_c(resolve("one.test")), "10.0.0.1");
+}
+
+static void another_configuration_takes_over_lookups_under_way(void)
+{
+    run(changes, (struct resolver_conf){.ipv6 = true});
+}
+
 static void floods(void *arg)
 {
     struct resolved r;
@@ -498,5 +540,6 @@ TESTS(T(it_resolves_literals_hosts_file_v4_v6_and_aliases), T(v6_is_not_asked_fo
       T(the_last_answer_stays_while_the_server_is_away),
       T(the_last_answer_stays_when_nothing_listens_any_more),
       T(an_unknown_name_is_remembered_for_a_second), T(a_silent_server_ends_in_a_time_out),
-      T(waiting_ends_when_fiber_or_resolver_end), T(the_cache_is_bounded),
+      T(waiting_ends_when_fiber_or_resolver_end),
+      T(another_configuration_takes_over_lookups_under_way), T(the_cache_is_bounded),
       T(bad_servers_are_refused))
