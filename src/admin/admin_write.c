@@ -47,7 +47,7 @@ int await_edit(const struct edit *edits, size_t n, struct str who, struct str fr
         await_publish(edits, n, *revision);
     }
     fiber_shield(false);
-    if (rc != 0 && rc != -EAGAIN) {
+    if (rc != 0 && rc != -EAGAIN && rc != -EROFS) {
         LOG_RATE(ERROR, "admin: cannot store %s %.*s: %s", what, STR_ARG(edits[0].write.key),
                  e->msg);
     }

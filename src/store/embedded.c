@@ -347,6 +347,7 @@ static const struct store_ops embedded_ops = {
     .await_write = embedded_await_write,
     .await_get = embedded_await_get,
     .await_list = embedded_await_list,
+    .await_hand_over = embedded_await_hand_over,
     .close = embedded_close,
 };
 
@@ -361,6 +362,7 @@ struct store *store_open_embedded(const char *dir, struct err *e)
     snprintf(db->path, room, "%s/weir.db", dir);
     pthread_mutex_init(&db->read_lock, NULL);
     list_init(&db->waiting);
+    cond_init(&db->settled);
     if (find_or_make(dir, db->path, e) != 0 || open_both(db, &m, e) != 0) {
         err_prefix(e, "store %s: ", db->path);
         embedded_close(&db->s);

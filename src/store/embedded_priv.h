@@ -8,6 +8,7 @@
  * other.
  */
 #include "base/list.h"
+#include "event/await.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -56,6 +57,8 @@ struct embedded {
     pthread_mutex_t read_lock;
     struct list waiting; /* jobs of writes that no commit has taken yet */
     bool committing;
+    struct cond settled; /* no commit is under way, and none waits */
+    bool away;           /* handed over: nothing is written */
 };
 
 /* The single row that vouches for the others: a lost or doubled item shows as a wrong count or
@@ -104,3 +107,4 @@ int meta_write(struct db *db, const struct meta *m, struct err *e);
 /* ---- embedded_write.c ---- */
 int embedded_await_write(struct store *s, const struct store_write *w, size_t n, struct str author,
                          int64_t *revision, struct err *e);
+int embedded_await_hand_over(struct store *s, bool away, int64_t deadline);

@@ -277,6 +277,8 @@ static void await_commit(struct embedded *db)
         struct job *next = CONTAINER_OF(db->waiting.next, struct job, link);
         next->leads = true;
         cond_signal(&next->changed);
+    } else {
+        cond_broadcast(&db->settled);
     }
     free(b);
 }
@@ -287,6 +289,10 @@ int embedded_await_write(struct store *s, const struct store_write *w, size_t n,
     struct embedded *db = embedded_of(s);
     struct job j = {.w = w, .n = n, .author = author, .at = wall_us() / 1000000, .e = e};
 
+    if (db->away) {
+        err_set(e, "another process is taking over the store, try again in a moment");
+        return -EROFS;
+    }
     cond_init(&j.changed);
     list_add_tail(&db->waiting, &j.link);
     /* A write that has begun must be known to have happened or not. */
@@ -304,4 +310,16 @@ int embedded_await_write(struct store *s, const struct store_write *w, size_t n,
     ASSERT(j.done);
     *revision = j.revision;
     return j.rc;
+}
+
+int embedded_await_hand_over(struct store *s, bool away, int64_t deadline)
+{
+    struct embedded *db = embedded_of(s);
+    int rc = 0;
+
+    db->away = away;
+    while (rc == 0 && away && db->committing) {
+        rc = await_cond(&db->settled, deadline);
+    }
+    return rc;
 }

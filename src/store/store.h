@@ -44,6 +44,9 @@ struct store_ops {
     /* All items whose key starts with prefix, in key order. Parks. */
     int (*await_list)(struct store *s, struct str prefix, struct arena *a,
                       struct store_item **items, size_t *n, struct err *e);
+    /* Another process is about to use the store (true): writes are refused with -EROFS from now on.
+     * Parks until those under way have ended: 0; -ETIMEDOUT. Or it is not (false). */
+    int (*await_hand_over)(struct store *s, bool away, int64_t deadline);
     void (*close)(struct store *s);
 };
 struct store {

@@ -527,6 +527,43 @@ static void a_journal_without_its_file_is_refused(void)
     remove_files();
 }
 
+/* ---- handing over ---- */
+
+static int64_t quiet_at; /* what the store had when no write was under way any more */
+
+static void put_slowly(void)
+{
+    put("/a", "{}");
+}
+
+static void hand_over_body(void)
+{
+    int64_t revision;
+    struct err e = {0};
+    const struct store_write w = {.key = STR("/b"), .value = STR("{}"), .if_modified = -1};
+
+    CHECK(store->ops->await_hand_over(store, true, deadline_in(5000)) == 0);
+    quiet_at = store->revision;
+    CHECK(store->ops->await_write(store, &w, 1, STR("x"), &revision, &e) == -EROFS);
+    CHECK(err_is_set(&e) && store->revision == quiet_at && get("/b").modified == 0);
+    CHECK(store->ops->await_hand_over(store, false, NEVER) == 0);
+    CHECK(put("/b", "{}") == quiet_at + 1);
+}
+
+static void a_store_that_is_handed_over_ends_its_writes_and_takes_no_others(void)
+{
+    void (*fns[])(void) = {put_slowly, hand_over_body};
+
+    arena = arena_new(4096);
+    dir_make();
+    open_store();
+    run_fibers(fns, 2);
+    CHECK(quiet_at == 1);
+    store->ops->close(store);
+    remove_files();
+    arena_free(arena);
+}
+
 TESTS(T(every_write_is_a_revision), T(a_write_happens_only_under_its_condition),
       T(steps_of_one_write_share_a_revision_and_a_fate),
       T(a_list_is_in_key_order_and_of_one_prefix), T(history_knows_who_wrote_what_over_what),
@@ -534,4 +571,5 @@ TESTS(T(every_write_is_a_revision), T(a_write_happens_only_under_its_condition),
       T(a_cancelled_writer_learns_the_outcome_all_the_same),
       T(a_write_that_finds_no_room_changes_nothing), T(the_file_is_for_its_owner_only),
       T(damage_is_refused_by_name_and_never_read_as_something_else),
-      T(a_file_of_another_program_is_refused), T(a_journal_without_its_file_is_refused))
+      T(a_file_of_another_program_is_refused), T(a_journal_without_its_file_is_refused),
+      T(a_store_that_is_handed_over_ends_its_writes_and_takes_no_others))
