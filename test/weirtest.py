@@ -133,7 +133,8 @@ EXPECTED_ERRORS = r"upstream \S+ failed:|upstream answer ended early|upstream \S
 class Gateway:
     """The real gateway. config: a dict merged over the defaults of the tests."""
 
-    def __init__(self, config=None, data=None, command=None, wait=True):
+    def __init__(self, config=None, data=None, command=None, wait=True, program=WEIR):
+        self.program = program
         self.allowed = []  # regular expressions of log lines that would be alarming elsewhere
         self.dir = tempfile.mkdtemp(prefix="weir-test-")
         self.own_data = data is None
@@ -183,7 +184,7 @@ class Gateway:
         env["TSAN_OPTIONS"] = env.get("TSAN_OPTIONS", "") + " abort_on_error=1"
         env.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
         self.process = subprocess.Popen(
-            self.command + [WEIR, "run", "--config", path, "--data", self.data],
+            self.command + [self.program, "run", "--config", path, "--data", self.data],
             stdout=self.stderr, stderr=self.stderr, cwd=self.dir, env=env)
         if wait:
             try:
@@ -261,8 +262,8 @@ class Gateway:
 
     @property
     def worker(self):
-        """The pid of the gateway process."""
-        return wait_for(lambda: self.pids()[1:], what="a gateway process")[0]
+        """The pid of the gateway process; the newest, while others drain."""
+        return max(wait_for(lambda: self.pids()[1:], what="a gateway process"), key=born)
 
     def signal(self, signo):
         self.process.send_signal(signo)
@@ -293,7 +294,12 @@ class Gateway:
             yaml.safe_dump(self.config, f)
         said = self.log_text().count("config.yaml was read again")
         self.signal(signal.SIGHUP)
-        wait_for(lambda: self.log_text().count("config.yaml was read again") > said, what="the reload")
+        wait_for(lambda: self.log_text().count("config.yaml was read again") > said, 20, what="the reload")
+
+    def upgrade(self):
+        """weir upgrade; what it says and its exit status."""
+        return subprocess.run([WEIR, "upgrade", "--config", os.path.join(self.dir, "config.yaml"), "--data", self.data],
+                              capture_output=True, text=True, timeout=100 * SLOW)
 
     def stop(self, seconds=15):
         if self.process.poll() is None:
@@ -322,6 +328,15 @@ class Gateway:
         for line in text.splitlines():
             if re.search(r"AddressSanitizer|runtime error:|ThreadSanitizer|ASSERT|\[(error|crit|alert|emerg)\]", line):
                 assert allowed.search(line), line + "\n...\n" + text[-8000:]
+
+
+def born(pid):
+    """When a process started, in clock ticks; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return int(f.read().rsplit(")", 1)[1].split()[19])
+    except OSError:
+        return 0
 
 
 def merge(base, over):

@@ -491,6 +491,7 @@ struct settings *settings_parse(struct str yaml, void (*warn)(const char *line),
     struct reader r = {.s = s, .warn = warn, .e = e};
 
     s->arena = a;
+    s->holds = 1;
     s->json = parse_file(yaml, e);
     if (s->json == NULL || read_all(&r) != 0) {
         settings_free(s);
@@ -543,6 +544,21 @@ void settings_free(struct settings *s)
     if (s != NULL) {
         json_decref(s->json);
         arena_free(s->arena);
+    }
+}
+
+const struct settings *settings_hold(const struct settings *s)
+{
+    ((struct settings *)(uintptr_t)s)->holds++;
+    return s;
+}
+
+void settings_drop(const struct settings *s)
+{
+    struct settings *mine = (struct settings *)(uintptr_t)s;
+
+    if (mine != NULL && --mine->holds == 0) {
+        settings_free(mine);
     }
 }
 

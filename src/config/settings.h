@@ -24,8 +24,8 @@ struct admin_key {
 
 struct settings {
     struct arena *arena;
-    json_t *json;            /* the merged file */
-    struct settings *before; /* those a reload replaced: requests may still look at them */
+    json_t *json;   /* the merged file */
+    unsigned holds; /* control thread */
 
     /* apisix */
     struct str id; /* of this instance, unless it has one from before; empty: none is said */
@@ -126,5 +126,8 @@ struct settings *settings_load(const char *path, void (*warn)(const char *line),
 /* The same from text, for tests. */
 struct settings *settings_parse(struct str yaml, void (*warn)(const char *line), struct err *e);
 void settings_free(struct settings *s);
+/* For who shares them: settings_load() gives one hold, the last drop frees. Control thread. */
+const struct settings *settings_hold(const struct settings *s);
+void settings_drop(const struct settings *s);
 /* plugin_attr.NAME, NULL when absent. */
 const json_t *settings_plugin_attr(const struct settings *s, const char *plugin);

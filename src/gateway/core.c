@@ -4,16 +4,19 @@
  *
  * Publishing: the control thread sends each core a message with the new snapshot; the core makes it
  * current and answers. The old one is given back (another message) when its last request on that
- * core has ended. So counts are touched on one thread only, and nobody waits for traffic.
+ * core has ended. So counts are touched on one thread only, and nobody waits for traffic. New
+ * settings travel the same way: a snapshot goes with the settings of its time.
  */
 #include "base/assert.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "fiber/fiber.h"
 #include "gateway/access_log.h"
 #include "gateway/gateway.h"
 #include "gateway/mirror.h"
 #include "net/resolver.h"
+#include "net/sockets.h"
 #include "plugin/chain.h"
 #include "plugin/compress.h"
 #include "upstream/balancer.h"
@@ -32,15 +35,26 @@
 static struct core *cores;
 static unsigned n_cores;
 static struct loop *control;
-static int *listen_fds; /* core-major: fds of core i start at i * n_listen */
-static bool ended;      /* the cores were told to end: nothing may be sent to them */
+static const struct settings *in_force; /* what goes with the next snapshot */
+static struct gateway_tls tls;          /* made of them */
+static bool listening;                  /* the cores have listeners */
+static bool ended; /* the cores were told to end: nothing may be sent to them */
 
 /* ---- messages ---- */
+
+/* A listening socket for a core, and what it is for. */
+struct listening {
+    int fd;
+    const struct listen_addr *at;
+};
 
 struct publish {
     struct mail mail; /* to the core, then back */
     struct core *core;
     struct core_snapshot *next;
+    struct gateway_tls tls;      /* when the settings are others */
+    struct listening *listening; /* what to listen on from now on; NULL: as before */
+    unsigned n_listening;
     struct cond *done; /* control thread: waits until left is 0 */
     unsigned *left;
 };
@@ -53,6 +67,7 @@ static void on_released(struct mail *m)
 {
     struct release *rel = CONTAINER_OF(m, struct release, mail);
     snapshot_drop((struct snapshot *)(uintptr_t)rel->s->snapshot);
+    settings_drop(rel->s->settings);
     free(rel->s);
     free(rel);
 }
@@ -80,10 +95,12 @@ static void on_adopted(struct mail *m)
     if (--*p->left == 0) {
         cond_broadcast(p->done);
     }
+    free(p->listening);
     free(p);
 }
 
-static void start_listening(struct core *c);
+static void take_settings(struct core *c, const struct settings *s, struct gateway_tls t);
+static void listen_on(struct core *c, const struct listening *on, unsigned n);
 
 static void on_publish(struct mail *m)
 {
@@ -91,9 +108,13 @@ static void on_publish(struct mail *m)
     struct core_snapshot *old = p->core->now;
     p->next->current = true;
     p->core->now = p->next;
-    if (old == NULL) {
-        start_listening(p->core);
-    } else {
+    if (p->next->settings != p->core->settings) {
+        take_settings(p->core, p->next->settings, p->tls);
+    }
+    if (p->listening) {
+        listen_on(p->core, p->listening, p->n_listening);
+    }
+    if (old != NULL) {
         old->current = false;
         if (old->requests == 0) {
             release(old);
@@ -103,32 +124,59 @@ static void on_publish(struct mail *m)
     loop_post(control, &p->mail);
 }
 
-int gateway_await_publish(struct snapshot *s)
+/* Core `index`'s part of the sockets of the addresses of s. */
+static struct listening *listening_of(const struct settings *s, unsigned index, unsigned *n)
+{
+    int fds[SOCKETS_SHARE];
+    struct listening *v = mem_alloc(sizeof(*v));
+    *n = 0;
+    for (unsigned i = 0; i < s->n_listen; i++) {
+        unsigned got = sockets_share(&s->listen[i].addr, index, n_cores, fds);
+        v = mem_resize(v, sizeof(*v) * (*n + got + 1));
+        for (unsigned k = 0; k < got; k++) {
+            v[(*n)++] = (struct listening){fds[k], &s->listen[i]};
+        }
+    }
+    return v;
+}
+
+/* Send s with the settings in force to all cores, and park until all use it. */
+static void await_publish(struct snapshot *s, bool listen)
 {
     struct cond done;
     unsigned left = n_cores;
-    if (ended) {
-        return -ECANCELED;
-    }
     cond_init(&done);
     fiber_shield(true);
     for (unsigned i = 0; i < n_cores; i++) {
-        struct publish *p = calloc(1, sizeof(*p));
-        struct core_snapshot *next = calloc(1, sizeof(*next));
-        ASSERT(p && next);
+        struct publish *p = mem_alloc(sizeof(*p));
+        struct core_snapshot *next = mem_alloc(sizeof(*next));
         snapshot_hold(s);
-        next->snapshot = s;
+        *next = (struct core_snapshot){.snapshot = s, .settings = settings_hold(in_force)};
         *p = (struct publish){.mail = {.fn = on_publish},
                               .core = &cores[i],
                               .next = next,
+                              .tls = tls,
                               .done = &done,
                               .left = &left};
+        if (listen) {
+            p->listening = listening_of(in_force, i, &p->n_listening);
+        }
         loop_post(cores[i].loop, &p->mail);
     }
     while (left > 0) {
         await_cond(&done, NEVER);
     }
     fiber_shield(false);
+}
+
+int gateway_await_publish(struct snapshot *s)
+{
+    if (ended) {
+        return -ECANCELED;
+    }
+    bool first = !listening;
+    listening = true;
+    await_publish(s, first);
     return 0;
 }
 
@@ -191,23 +239,30 @@ static unsigned connections_share(const struct settings *s, unsigned cores_n)
     return (connections_allowed(s) + cores_n - 1) / cores_n;
 }
 
-static void start_listening(struct core *c)
+/* Listen on these instead of what there was: what is queued there is taken. */
+static void listen_on(struct core *c, const struct listening *on, unsigned n)
 {
-    c->n_listeners = c->settings->n_listen;
-    c->listeners = calloc(c->n_listeners, sizeof(*c->listeners));
-    ASSERT(c->listeners != NULL);
-    for (unsigned i = 0; i < c->n_listeners; i++) {
-        const struct listen_addr *a = &c->settings->listen[i];
-        int rc = listener_start(&c->listeners[i], c->fds[i], &a->addr, on_accept, c);
+    struct listener *old = c->listeners;
+    unsigned n_old = c->n_listeners;
+    c->n_listeners = n;
+    c->listeners = mem_alloc(sizeof(*c->listeners) * (n + 1));
+    for (unsigned i = 0; i < n; i++) {
+        const struct listen_addr *a = on[i].at;
+        int rc = listener_start(&c->listeners[i], on[i].fd, &a->addr, on_accept, c);
         if (rc < 0) {
             LOG(EMERG, "core %u cannot listen: %s", c->index, strerror(-rc));
         }
         c->listeners[i].kind =
             (a->proxy_protocol ? PREFACE_PROXY : 0u) | (a->tls ? PREFACE_TLS : 0u);
     }
+    for (unsigned i = 0; i < n_old; i++) {
+        listener_stop(&old[i]);
+    }
+    free(old);
 }
 
-static void resolver_start(const struct settings *s)
+/* Make or renew the resolver of this thread. */
+static void set_resolver(const struct settings *s)
 {
     char servers[1024] = "";
     snprintf(servers, sizeof(servers), "%.*s", STR_ARG(s->dns_servers));
@@ -222,6 +277,27 @@ static void resolver_start(const struct settings *s)
     if (rc < 0) {
         LOG(ERROR, "the resolver cannot start: %s", strerror(-rc));
     }
+}
+
+/* New settings of a core: limits, log, resolver. Requests that run keep the old ones, which live as
+ * long as the snapshot they have. */
+static void take_settings(struct core *c, const struct settings *s, struct gateway_tls t)
+{
+    struct access_log *old = c->log;
+    c->settings = s;
+    server_set_limits(&c->server, s);
+    c->max_connections = connections_share(s, c->cores);
+    if (c->tls.trust != NULL || t.trust != NULL) {
+        pool_forget(); /* who was trusted, may not be any more */
+    }
+    c->tls = t;
+    c->server.tls = t.acceptor;
+    c->log = access_log_new(s);
+    if (old) {
+        access_log_retire(old);
+    }
+    io_set_min_drain(s->weir.min_drain_rate);
+    set_resolver(s);
 }
 
 struct start {
@@ -246,7 +322,7 @@ static void core_init(struct core *c)
     clock_tick();
     c->loop = loop_self();
     io_set_min_drain(c->settings->weir.min_drain_rate);
-    resolver_start(c->settings);
+    set_resolver(c->settings);
     balancer_core_init();
     server_init(&c->server, "proxy", gateway_handle, c->settings, c);
     c->server.refused = gateway_refused;
@@ -292,20 +368,11 @@ static void *core_main(void *arg)
 
 /* ---- control thread: start ---- */
 
-static int open_listeners(const struct settings *s, unsigned n, struct err *e)
+int gateway_open(const struct settings *s, struct err *e)
 {
-    listen_fds = calloc((size_t)n * s->n_listen + 1, sizeof(int));
-    ASSERT(listen_fds != NULL);
-    for (unsigned core = 0; core < n; core++) {
-        for (unsigned i = 0; i < s->n_listen; i++) {
-            const struct addr *a = &s->listen[i].addr;
-            bool is_unix = a->sa.sa_family == AF_UNIX;
-            int *fd = &listen_fds[core * s->n_listen + i];
-            /* A Unix socket cannot be bound twice: the cores share one queue. */
-            *fd = is_unix && core > 0 ? dup(listen_fds[i]) : listener_socket(a, true, BACKLOG, e);
-            if (*fd < 0) {
-                return -1;
-            }
+    for (unsigned i = 0; i < s->n_listen; i++) {
+        if (sockets_open(&s->listen[i].addr, n_cores ? n_cores : s->workers, BACKLOG, e) != 0) {
+            return -1;
         }
     }
     return 0;
@@ -315,14 +382,11 @@ int gateway_start(const struct settings *s, struct err *e)
 {
     n_cores = s->workers;
     control = loop_self();
-    struct gateway_tls tls;
     if (gateway_tls_new(&tls, s, e) != 0) {
         return -1;
     }
     gateway_tls_rotate();
-    if (open_listeners(s, n_cores, e) != 0) {
-        return -1;
-    }
+    in_force = settings_hold(s);
     say_if_few(s);
     cores = calloc(n_cores, sizeof(*cores));
     struct start *starts = calloc(n_cores, sizeof(*starts));
@@ -335,7 +399,6 @@ int gateway_start(const struct settings *s, struct err *e)
                                  .cores = n_cores,
                                  .settings = s,
                                  .tls = tls,
-                                 .fds = &listen_fds[i * s->n_listen],
                                  .max_connections = connections_share(s, n_cores)};
         starts[i] = (struct start){.core = &cores[i], .done = &done, .left = &left};
         sem_init(&cores[i].may_end, 0, 0);
@@ -356,11 +419,28 @@ int gateway_start(const struct settings *s, struct err *e)
 
 /* ---- control thread: reload ---- */
 
+int gateway_await_reload(const struct settings *s, struct snapshot *now, struct err *e)
+{
+    const struct settings *old = in_force;
+    struct gateway_tls before = tls, after;
+    if (gateway_tls_new(&after, s, e) != 0) {
+        return -1;
+    }
+    tls = after;
+    in_force = settings_hold(s);
+    say_if_few(s);
+    await_publish(now, true);
+    gateway_tls_free(&before);
+    settings_drop(old);
+    return 0;
+}
+
+/* ---- control thread: stop ---- */
+
 struct on_core {
     struct mail mail;
     struct core *core;
-    const struct settings *settings;
-    struct gateway_tls tls;
+    bool handed_over;
     struct cond *done;
     unsigned *left;
 };
@@ -376,20 +456,17 @@ static void on_done(struct mail *m)
 
 /* Send each core a message and park until all have handled it and sent it back with fn = on_done.
  */
-static void await_on_cores(void (*fn)(struct mail *m), const struct settings *s,
-                           struct gateway_tls tls)
+static void await_on_cores(void (*fn)(struct mail *m), bool handed_over)
 {
     struct cond done;
     unsigned left = n_cores;
     cond_init(&done);
     fiber_shield(true);
     for (unsigned i = 0; i < n_cores; i++) {
-        struct on_core *o = calloc(1, sizeof(*o));
-        ASSERT(o != NULL);
+        struct on_core *o = mem_alloc(sizeof(*o));
         *o = (struct on_core){.mail = {.fn = fn},
                               .core = &cores[i],
-                              .settings = s,
-                              .tls = tls,
+                              .handed_over = handed_over,
                               .done = &done,
                               .left = &left};
         loop_post(cores[i].loop, &o->mail);
@@ -406,131 +483,15 @@ static void send_back(struct on_core *o)
     loop_post(control, &o->mail);
 }
 
-/* New settings of a core: limits, log and listeners. Requests that run keep the old ones (settings
- * live as long as the process). */
-static void on_reload(struct mail *m)
-{
-    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
-    struct core *c = o->core;
-    struct access_log *old = c->log;
-    c->settings = o->settings;
-    c->max_connections = connections_share(o->settings, c->cores);
-    server_set_limits(&c->server, o->settings);
-    if (c->tls.trust != NULL || o->tls.trust != NULL) {
-        pool_forget(); /* who was trusted, may not be any more */
-    }
-    c->tls = o->tls;
-    c->server.tls = c->tls.acceptor;
-    c->log = access_log_new(o->settings);
-    if (old) {
-        access_log_retire(old);
-    }
-    io_set_min_drain(o->settings->weir.min_drain_rate);
-    send_back(o);
-}
-
-static bool same_listeners(const struct settings *a, const struct settings *b)
-{
-    if (a->n_listen != b->n_listen) {
-        return false;
-    }
-    for (unsigned i = 0; i < a->n_listen; i++) {
-        if (a->listen[i].tls != b->listen[i].tls ||
-            a->listen[i].proxy_protocol != b->listen[i].proxy_protocol ||
-            a->listen[i].addr.len != b->listen[i].addr.len ||
-            memcmp(&a->listen[i].addr.room, &b->listen[i].addr.room, a->listen[i].addr.len) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The sockets of the new addresses; those that stay are kept, so that no queued connection is lost.
- */
-static int *reopen(const struct settings *old, const struct settings *s, struct err *e)
-{
-    int *fds = malloc(sizeof(int) * ((size_t)n_cores * s->n_listen + 1));
-    ASSERT(fds != NULL);
-    for (unsigned core = 0; core < n_cores; core++) {
-        for (unsigned i = 0; i < s->n_listen; i++) {
-            int *fd = &fds[core * s->n_listen + i];
-            *fd = -1;
-            for (unsigned k = 0; k < old->n_listen && *fd < 0; k++) {
-                const struct addr *a = &old->listen[k].addr, *b = &s->listen[i].addr;
-                if (a->len == b->len && memcmp(a->room, b->room, a->len) == 0) {
-                    *fd = dup(listen_fds[core * old->n_listen + k]);
-                }
-            }
-            bool shared = s->listen[i].addr.sa.sa_family == AF_UNIX && core > 0;
-            if (*fd < 0) {
-                *fd = shared ? dup(fds[i]) : listener_socket(&s->listen[i].addr, true, BACKLOG, e);
-            }
-            if (*fd < 0) {
-                for (unsigned k = 0; k < core * s->n_listen + i; k++) {
-                    close(fds[k]);
-                }
-                free(fds);
-                return NULL;
-            }
-        }
-    }
-    return fds;
-}
-
-static void on_relisten(struct mail *m)
-{
-    struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
-    struct core *c = o->core;
-    struct listener *old = c->listeners;
-    unsigned n_old = c->n_listeners;
-    start_listening(c);
-    for (unsigned i = 0; i < n_old; i++) {
-        listener_stop(&old[i]);
-    }
-    free(old);
-    send_back(o);
-}
-
-int gateway_await_reload(const struct settings *s, struct err *e)
-{
-    const struct settings *old = cores[0].settings;
-    struct gateway_tls before = cores[0].tls, tls;
-    int *fds = NULL;
-    if (gateway_tls_new(&tls, s, e) != 0) {
-        return -1;
-    }
-    if (!same_listeners(old, s)) {
-        fds = reopen(old, s, e);
-        if (fds == NULL) {
-            gateway_tls_free(&tls);
-            return -1;
-        }
-    }
-    say_if_few(s);
-    await_on_cores(on_reload, s, tls);
-    gateway_tls_free(&before);
-    if (fds) {
-        for (unsigned i = 0; i < n_cores; i++) {
-            cores[i].fds = &fds[i * s->n_listen];
-        }
-        await_on_cores(on_relisten, s, tls);
-        free(listen_fds);
-        listen_fds = fds;
-    }
-    return 0;
-}
-
-/* ---- control thread: stop ---- */
-
 static void on_stop(struct mail *m)
 {
     struct on_core *o = CONTAINER_OF(m, struct on_core, mail);
     struct core *c = o->core;
     c->stopping = true;
     for (unsigned i = 0; i < c->n_listeners; i++) {
-        listener_stop(&c->listeners[i]);
+        (o->handed_over ? listener_leave : listener_stop)(&c->listeners[i]);
     }
-    server_drain(&c->server);
+    server_drain(&c->server, o->handed_over ? NEVER : SERVER_STOP_IDLE_MS);
     send_back(o);
 }
 
@@ -556,16 +517,22 @@ static void on_end(struct mail *m)
     }
 }
 
-void gateway_await_stop(void)
+void gateway_await_hurry(void)
 {
-    const struct settings *s = cores[0].settings;
-    int64_t until = deadline_in(s->shutdown_timeout_ms);
-    await_on_cores(on_stop, s, cores[0].tls);
+    if (!ended) {
+        await_on_cores(on_stop, false);
+    }
+}
+
+void gateway_await_stop(bool handed_over)
+{
+    int64_t until = deadline_in(in_force->shutdown_timeout_ms);
+    await_on_cores(on_stop, handed_over);
     while (gateway_stats().active > 0 && now_ms() < until) {
         await_until(deadline_in(10));
     }
     ended = true;
-    await_on_cores(on_end, s, cores[0].tls);
+    await_on_cores(on_end, false);
     for (unsigned i = 0; i < n_cores; i++) {
         sem_post(&cores[i].may_end);
         pthread_join(cores[i].thread, NULL);

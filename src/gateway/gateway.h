@@ -18,9 +18,11 @@
 struct core;
 struct access_log;
 
-/* A snapshot as one core uses it: requests hold it with a plain integer. */
+/* A snapshot, and the settings of its time, as one core uses them: requests hold both with a plain
+ * integer. */
 struct core_snapshot {
     const struct snapshot *snapshot;
+    const struct settings *settings;
     unsigned requests;
     bool current;
 };
@@ -36,7 +38,6 @@ struct core {
     struct listener *listeners;
     unsigned n_listeners;
     unsigned max_connections; /* this core's share */
-    const int *fds;           /* listening sockets, one a listen address */
     struct core_snapshot *now;
     struct access_log *log;
     struct timer drain_timer;
@@ -46,19 +47,24 @@ struct core {
 
 /* ---- control thread ---- */
 
-/* Open the listening sockets and start the cores; requests are answered once the first snapshot is
- * published. 0, or -1 with e. */
+/* Open the listening sockets of s that are not open yet: what a start or a reload can fail of. 0,
+ * or -1 with e. */
+int gateway_open(const struct settings *s, struct err *e);
+/* Start the cores; they listen from the first snapshot on. 0, or -1 with e. */
 int gateway_start(const struct settings *s, struct err *e);
 /* Give all cores a snapshot (a hold of it is taken for each) and park until every core uses it; the
  * old one is dropped when its last request has ended. */
 int gateway_await_publish(struct snapshot *s);
-/* Reload: new settings for limits and logs. Both settings stay valid until the process ends.
- * Listeners that are new are opened, those gone are closed after a drain. 0, or -1 with e (nothing
- * changed). */
-int gateway_await_reload(const struct settings *s, struct err *e);
-/* Stop accepting, finish what runs (at most settings.shutdown_timeout_ms), end the threads. Parks.
- */
-void gateway_await_stop(void);
+/* Reload: new settings (a hold of them is taken) for everything but the number of cores, and `now`
+ * again with them. Requests that run keep the old ones. gateway_open() comes before; addresses that
+ * are gone are emptied and left. 0, or -1 with e (nothing changed). Parks. */
+int gateway_await_reload(const struct settings *s, struct snapshot *now, struct err *e);
+/* Stop accepting, finish what runs (at most settings.shutdown_timeout_ms), end the threads.
+ * handed_over: another process has the listening sockets; what is queued is its own, and idle
+ * connections may stay for their next request, which is answered with Connection: close. Parks. */
+void gateway_await_stop(bool handed_over);
+/* While gateway_await_stop(true) waits: idle connections end now. Parks. */
+void gateway_await_hurry(void);
 unsigned gateway_cores(void);
 struct core *gateway_core(unsigned i);
 /* Sums over the cores. */
@@ -70,11 +76,12 @@ struct server_stats gateway_stats(void);
 void gateway_handle(struct req *r);
 /* What never became a request: only logged. */
 void gateway_refused(struct req *r);
-/* Pin the snapshot of this moment for r. */
+/* Pin the snapshot and the settings of this moment for r. */
 static inline struct core_snapshot *core_hold_snapshot(struct core *core, struct req *r)
 {
     core->now->requests++;
     r->snapshot = core->now->snapshot;
+    r->settings = core->now->settings;
     return core->now;
 }
 void core_drop_snapshot(struct core *core, struct core_snapshot *s);

@@ -150,5 +150,6 @@ void gateway_handle(struct req *r)
 
 void gateway_refused(struct req *r)
 {
+    r->settings = core_of(r)->settings;
     access_log_request(r);
 }

@@ -242,20 +242,20 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
     server_accept_after(s, fd, peer, local, 0);
 }
 
-void server_drain(struct server *s)
+void server_drain(struct server *s, int64_t idle_ms)
 {
     s->draining = true;
+    s->idle_ms = idle_ms;
+    int64_t until = deadline_in(idle_ms);
     LIST_EACH_SAFE(it, nxt, &s->conns) {
         struct conn *c = CONTAINER_OF(it, struct conn, link);
-        if (c->h2 != NULL && !c->idle) {
-            h2_conn_end(c->h2);
-        } else if (c->idle && !c->io.readable) {
+        if (c->h2 != NULL && c->idle) {
             io_watch(&c->io, NULL);
             conn_end_idle(c);
-        } else if (c->idle) {
-            conn_idle(
-                c,
-                deadline_in(LINGER_MS)); /* perhaps a request has come, perhaps the flag is stale */
+        } else if (c->h2 != NULL) {
+            h2_conn_end(c->h2);
+        } else if (c->idle && c->idle_until > until) {
+            conn_idle(c, until);
         }
     }
 }
@@ -908,6 +908,7 @@ static bool await_one(struct conn *c)
     count(&s->stats.reading, 1);
     int rc = await_head_bytes(q, deadline_in(s->settings->client_header_timeout_ms));
     count(&s->stats.reading, -1);
+    q->r.settings = s->settings; /* a reload may have come meanwhile */
     if (rc == -EPROTOTYPE) {
         c->h2 = h2_conn_new(c);
         h2_conn_feed(c->h2, q->body.ahead);
@@ -1037,9 +1038,11 @@ static void conn_serve(void *arg)
     if (c->stop) {
         return;
     }
-    if (!more || c->server->draining) {
+    if (!more) {
         conn_close(c);
         return;
     }
-    conn_idle(c, deadline_in(c->server->settings->keepalive_timeout_ms));
+    const struct server *s = c->server;
+    int64_t idle_ms = s->settings->keepalive_timeout_ms;
+    conn_idle(c, deadline_in(s->draining && s->idle_ms < idle_ms ? s->idle_ms : idle_ms));
 }

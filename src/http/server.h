@@ -27,7 +27,8 @@ struct server {
     struct h1_limits limits;
     void *core;               /* copied to req.core, and for find() of tls */
     struct tls_acceptor *tls; /* for PREFACE_TLS */
-    bool draining;            /* answers say Connection: close; idle connections are closed */
+    bool draining;            /* answers say Connection: close */
+    int64_t idle_ms;          /* while draining: how long connections may wait for a request */
     bool is_proxy;            /* limits per source and memory pressure apply */
     struct list conns;        /* all open ones */
     struct server_stats stats;
@@ -44,8 +45,13 @@ void server_accept(struct server *s, int fd, const struct addr *peer, const stru
 enum { PREFACE_PROXY = 1, PREFACE_TLS = 2 };
 void server_accept_after(struct server *s, int fd, const struct addr *peer,
                          const struct addr *local, unsigned prefaces);
-/* Stop keeping connections: closes the idle ones now, the others after their answer. */
-void server_drain(struct server *s);
+/*
+ * Stop keeping connections: each is closed after its next answer, which says so; who does not ask
+ * within idle_ms (or the time it has anyway) is closed without. To close idle ones at once would
+ * fail the requests that are on their way. HTTP/2 is told at once (GOAWAY).
+ */
+#define SERVER_STOP_IDLE_MS 200
+void server_drain(struct server *s, int64_t idle_ms);
 /* Close whatever is left, at once. */
 void server_close_all(struct server *s);
 /* Free what this thread keeps for connections to come (thread end). */

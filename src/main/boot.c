@@ -16,13 +16,15 @@
 #include "event/poll.h"
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
-#include "gateway/steps.h"
 #include "http/vars.h"
+#include "main/faces.h"
+#include "main/handover.h"
 #include "main/instance_id.h"
 #include "main/live.h"
 #include "main/memory.h"
 #include "main/trim.h"
 #include "net/resolver.h"
+#include "net/sockets.h"
 #include "plugin/instance.h"
 #include "plugin/metrics.h"
 #include "plugins/list.h"
@@ -39,18 +41,10 @@
 
 #define CONTROL_STACK (512 << 10) /* schemas, regular expressions and SQL are deep */
 
-struct face {
-    struct server server;
-    struct listener listener;
-    const char *name;
-};
-
 static struct boot {
     const char *config, *data;
     struct settings *settings;
     struct store *store;
-    struct face admin, metrics, status;
-    int exit_status;
 } boot;
 
 static void warn(const char *line)
@@ -162,76 +156,34 @@ static int init_plugins(const struct settings *s, struct err *e)
     return 0;
 }
 
-/* ---- servers of the control thread ---- */
+/* ---- listening sockets ---- */
 
-static void serve(struct req *r, void (*handle)(struct req *r))
+static bool is_wanted(const struct addr *addr, const void *settings)
 {
-    r->snapshot = live_snapshot();
-    if (request_prepare_paths(r) == NEXT) {
-        handle(r);
+    const struct settings *s = settings;
+    for (unsigned i = 0; i < s->n_listen; i++) {
+        if (addr_equal(&s->listen[i].addr, addr)) {
+            return true;
+        }
     }
-    if (r->resp.status == 0) {
-        req_reply(r, 404, STR_NONE);
-    }
-    if (!r->resp.sent) {
-        req_await_send_reply(r);
-    }
+    return faces_want(s, addr);
 }
 
-static void serve_admin(struct req *r)
+/* All that s asks for, or as it was. */
+static int open_sockets(const struct settings *s, struct err *e)
 {
-    serve(r, admin_handle);
-}
-
-static void serve_metrics(struct req *r)
-{
-    serve(r, metrics_handle);
-}
-
-static void serve_status(struct req *r)
-{
-    serve(r, status_handle);
-}
-
-static void on_face_accept(struct listener *l, int fd, const struct addr *peer)
-{
-    struct face *f = l->owner;
-    server_accept(&f->server, fd, peer, &l->addr);
-}
-
-static int open_face(struct face *f, const char *name, const struct listen_addr *at,
-                     void (*handle)(struct req *r), struct err *e)
-{
-    if (at->addr.len == 0) {
-        return 0;
+    int rc = gateway_open(s, e) != 0 || faces_open(s, e) != 0 ? -1 : 0;
+    if (rc != 0) {
+        sockets_keep(is_wanted, boot.settings);
     }
-    int fd = listener_socket(&at->addr, false, 512, e);
-    if (fd < 0) {
-        return err_prefix(e, "%s: ", name);
-    }
-    f->name = name;
-    server_init(&f->server, name, handle, boot.settings, NULL);
-    int rc = listener_start(&f->listener, fd, &at->addr, on_face_accept, f);
-    return rc < 0 ? err_set(e, "%s: cannot listen: %s", name, strerror(-rc)) : 0;
+    return rc;
 }
 
-static void close_face(struct face *f)
+/* What s does not ask for is closed, here and at the supervisor. */
+static void keep_sockets(const struct settings *s)
 {
-    if (f->name) {
-        listener_stop(&f->listener);
-        server_drain(&f->server);
-    }
-}
-
-static int open_faces(const struct settings *s, struct err *e)
-{
-    if (open_face(&boot.admin, "admin", &s->admin, serve_admin, e) != 0) {
-        return -1;
-    }
-    if (open_face(&boot.metrics, "prometheus", &s->prometheus, serve_metrics, e) != 0) {
-        return -1;
-    }
-    return open_face(&boot.status, "status", &s->status, serve_status, e);
+    sockets_keep(is_wanted, s);
+    handover_tell_sockets();
 }
 
 /* ---- plugin list reload ---- */
@@ -264,91 +216,220 @@ static void start_admin(const struct settings *s)
         .reload_plugins = reload_plugins,
     };
     admin_init(&deps);
-    boot.admin.server.settings = boot.metrics.server.settings = boot.status.server.settings = s;
 }
 
 /* ---- reload of config.yaml ---- */
+
+/* What signals and the supervisor have asked for. One reload at a time, and none while the gateway
+ * starts, stops, or hands over. */
+static struct {
+    bool ready, reload, reloading, quiet, renewing, retired, stopping;
+} asked;
+
+/* plugin_attr, but for where the metrics are served. */
+static json_t *attributes(const struct settings *s)
+{
+    json_t *all = json_deep_copy(json_get(s->json, "plugin_attr"));
+    json_t *metrics = json_get(all, "prometheus");
+    json_object_del(metrics, "export_addr");
+    json_object_del(metrics, "enable_export_server");
+    return all ? all : json_object();
+}
+
+static bool same_attributes(const struct settings *a, const struct settings *b)
+{
+    json_t *x = attributes(a), *y = attributes(b);
+    bool same = json_equal(x, y);
+    json_decref(x);
+    json_decref(y);
+    return same;
+}
+
+/* Some settings are taken once in the life of a process. */
+static bool needs_process(const struct settings *old, const struct settings *s)
+{
+    return old->workers != s->workers || old->weir.stack_size != s->weir.stack_size ||
+           old->weir.offload_threads != s->weir.offload_threads || !same_attributes(old, s);
+}
+
+static void memory_pressure(int level)
+{
+    server_set_pressure(level);
+}
+
+/* With the sockets of s open. */
+static int await_apply(struct settings *s, struct err *e)
+{
+    struct settings *old = boot.settings;
+    if (gateway_await_reload(s, (struct snapshot *)(uintptr_t)live_snapshot(), e) != 0) {
+        sockets_keep(is_wanted, old);
+        return -1;
+    }
+    open_error_log(s);
+    boot.settings = s;
+    start_admin(s);
+    faces_set(s);
+    keep_sockets(s);
+    enable_plugins(s);
+    router_set_mode((enum router_mode)router_mode_of(s->router));
+    memory_watch(s->weir.memory_budget, memory_pressure);
+    if (rebuild(e) != 0) {
+        LOG(ERROR, "reload: the stored configuration could not be built again: %s", e->msg);
+    }
+    settings_drop(old);
+    LOG(NOTICE, "config.yaml was read again");
+    return 0;
+}
+
+static void refuse_reload(const char *why)
+{
+    LOG(ERROR, "reload refused, the old configuration stays: %s", why);
+}
 
 static void await_reload(void)
 {
     struct err e = {""};
     struct settings *s = settings_load(boot.config, warn, &e);
-    if (s == NULL || ensure_admin_key(s, &e) != 0 || gateway_await_reload(s, &e) != 0) {
-        LOG(ERROR, "reload refused, the old configuration stays: %s", e.msg);
-        settings_free(s);
-        return;
+    if (s == NULL || ensure_admin_key(s, &e) != 0) {
+        refuse_reload(e.msg);
+    } else if (!needs_process(boot.settings, s)) {
+        if (open_sockets(s, &e) == 0 && await_apply(s, &e) == 0) {
+            return;
+        }
+        refuse_reload(e.msg);
+    } else if (handover_is_supervised()) {
+        asked.renewing = true;
+        handover_say(CHANNEL_RENEW, NULL);
+    } else {
+        refuse_reload("the number of cores, stack_size, offload_threads and plugin_attr need a new "
+                      "process, and there is no supervisor to start it");
     }
-    open_error_log(s);
-    s->before = boot.settings;
-    boot.settings = s;
-    start_admin(s);
-    enable_plugins(s);
-    router_set_mode((enum router_mode)router_mode_of(s->router));
-    if (rebuild(&e) != 0) {
-        LOG(ERROR, "reload: the stored configuration could not be built again: %s", e.msg);
-    }
-    LOG(NOTICE, "config.yaml was read again");
+    settings_drop(s);
 }
-
-/* What signals have asked for. One reload at a time, and none while the gateway starts or stops. */
-static struct {
-    bool ready, reload, reloading, stopping;
-} asked;
 
 static void reload_main(void *arg)
 {
     asked.reloading = true;
-    while (asked.reload && !asked.stopping) {
+    while (asked.reload && !asked.stopping && !asked.quiet) {
         asked.reload = false;
         await_reload();
     }
     asked.reloading = false;
 }
 
+static void reload_if_asked(void)
+{
+    if (asked.reload && asked.ready && !asked.reloading && !asked.quiet) {
+        fiber_start("reload", reload_main, NULL);
+    }
+}
+
 /* ---- stop ---- */
 
 #define FACES_END_MS 5000
 
-static unsigned face_requests(void)
-{
-    return boot.admin.server.stats.active + boot.metrics.server.stats.active +
-           boot.status.server.stats.active;
-}
-
+/* After a request that does not end the store is left as it is: it survives an end without a close.
+ */
 static void stop_main(void *arg)
 {
+    const bool handed_over = asked.retired;
     LOG(NOTICE, "stopping: no new connections, running requests finish");
     while (asked.reloading) {
         await_until(deadline_in(10));
     }
-    close_face(&boot.admin);
-    close_face(&boot.metrics);
-    close_face(&boot.status);
-    gateway_await_stop();
-    int64_t until = deadline_in(FACES_END_MS);
-    while (face_requests() > 0 && now_ms() < until) {
-        await_until(deadline_in(10));
-    }
-    /* A request that does not end may be in the middle of a write: the store survives an end
-     * without a close. */
-    if (boot.store && face_requests() == 0) {
+    sockets_close();
+    faces_stop(handed_over);
+    gateway_await_stop(handed_over);
+    if (faces_await_end(deadline_in(FACES_END_MS))) {
         boot.store->ops->close(boot.store);
     }
     loop_stop(loop_self());
 }
 
+static void begin_stop(void)
+{
+    if (!asked.stopping) {
+        asked.stopping = true;
+        fiber_start("stop", stop_main, NULL);
+    }
+}
+
+static void hurry_main(void *arg)
+{
+    gateway_await_hurry();
+}
+
+/* ---- handing over to another process ---- */
+
+#define QUIET_MS 5000
+
+/*
+ * The store has one writer at a time: the Admin API of this process ends (its queue waits for the
+ * other process), what is being written is written, and anything later is refused. So what the
+ * other one reads is the last word.
+ */
+static void quiet_main(void *arg)
+{
+    while (asked.reloading) {
+        await_until(deadline_in(10));
+    }
+    faces_await_admin_end(deadline_in(QUIET_MS));
+    int rc = boot.store->ops->await_hand_over(boot.store, true, deadline_in(QUIET_MS));
+    handover_say(rc == 0 ? CHANNEL_IS_QUIET : CHANNEL_FAILED,
+                 "the running process has a write to its store that does not end");
+}
+
+static void on_quiet(void)
+{
+    if (!asked.ready) {
+        handover_say(CHANNEL_FAILED, "the running process is not ready itself yet");
+    } else if (!asked.stopping) {
+        asked.quiet = true;
+        fiber_start("quiet", quiet_main, NULL);
+    }
+}
+
+static void on_go_on(const char *why)
+{
+    if (asked.stopping || !asked.quiet) {
+        return;
+    }
+    asked.quiet = false;
+    boot.store->ops->await_hand_over(boot.store, false, NEVER); /* does not park */
+    faces_admin_again();
+    if (asked.renewing) {
+        refuse_reload(why);
+    } else {
+        LOG(ERROR, "upgrade refused, this process serves on: %s", why);
+    }
+    asked.renewing = false;
+    reload_if_asked();
+}
+
+static void on_retire(void)
+{
+    LOG(NOTICE, "another process has taken over%s",
+        asked.renewing ? ": config.yaml was read again" : "");
+    asked.retired = true;
+    begin_stop();
+}
+
+static const struct handover_steps steps = {
+    .quiet = on_quiet, .go_on = on_go_on, .retire = on_retire};
+
+/* ---- signals ---- */
+
 static void on_signal(int signo)
 {
     if (signo == SIGHUP) {
         asked.reload = true;
-        if (asked.ready && !asked.reloading) {
-            fiber_start("reload", reload_main, NULL);
-        }
+        reload_if_asked();
     } else if (!asked.ready) {
         _exit(0); /* nothing is served yet */
-    } else if (!asked.stopping) {
-        asked.stopping = true;
-        fiber_start("stop", stop_main, NULL);
+    } else if (asked.retired) {
+        fiber_start("hurry", hurry_main, NULL);
+    } else {
+        begin_stop();
     }
 }
 
@@ -384,11 +465,6 @@ static void watch_signals(void)
 }
 
 /* ---- start ---- */
-
-static void memory_pressure(int level)
-{
-    server_set_pressure(level);
-}
 
 static struct metrics_connections connections(void)
 {
@@ -429,17 +505,27 @@ static int boot_steps(struct err *e)
     const struct metrics_sources sources = {.connections = connections,
                                             .config_revision = config_revision};
     metrics_set_sources(&sources);
+    settings_hold(s); /* for good: plugins keep what their init is given */
     if (metrics_init(s, s->workers, e) != 0 || init_plugins(s, e) != 0 ||
         admin_load(live_apply, e) != 0) {
         return -1;
     }
-    if (gateway_start(s, e) != 0 || open_faces(s, e) != 0) {
+    if (open_sockets(s, e) != 0 || gateway_start(s, e) != 0) {
         return -1;
     }
     live_await_first();
-    memory_watch_start(s->weir.memory_budget, memory_pressure);
+    faces_set(s);
+    keep_sockets(s);
+    memory_watch(s->weir.memory_budget, memory_pressure);
     trim_start(work_done);
     return 0;
+}
+
+static _Noreturn void cannot_start(const char *why)
+{
+    handover_say(CHANNEL_FAILED, why);
+    fprintf(stderr, "weir: cannot start: %s\n", why);
+    _exit(1);
 }
 
 static void boot_main(void *arg)
@@ -447,17 +533,14 @@ static void boot_main(void *arg)
     struct err e = {""};
     if (boot_steps(&e) != 0) {
         LOG(EMERG, "cannot start: %s", e.msg);
-        fprintf(stderr, "weir: cannot start: %s\n", e.msg);
-        boot.exit_status = 1;
-        _exit(1);
+        cannot_start(e.msg);
     }
     status_set_ready();
     LOG(NOTICE, "weir " WEIR_VERSION " is ready: %u cores on %s", boot.settings->workers,
         loop_engine());
     asked.ready = true;
-    if (asked.reload) {
-        reload_main(NULL);
-    }
+    handover_say(CHANNEL_READY, WEIR_VERSION);
+    reload_if_asked();
 }
 
 /* A connection is a descriptor: take as many as the system allows, or as config.yaml says. */
@@ -506,18 +589,21 @@ static int start_loop(void)
     return rc;
 }
 
-int boot_run(const char *config, const char *data)
+int boot_run(const char *config, const char *data, int channel)
 {
     struct err e = {""};
     boot.config = config;
     boot.data = data;
     clock_tick();
+    handover_begin(channel);
     boot.settings = settings_load(config, warn, &e);
     if (boot.settings == NULL) {
+        handover_say(CHANNEL_FAILED, e.msg);
         fprintf(stderr, "weir: %s\n", e.msg);
         return 1;
     }
     if (open_error_log(boot.settings) < 0) {
+        handover_say(CHANNEL_FAILED, "cannot open the error log");
         return 1;
     }
     block_signals();
@@ -528,11 +614,12 @@ int boot_run(const char *config, const char *data)
         return 1;
     }
     watch_signals();
+    handover_watch(&steps);
     fiber_start("boot", boot_main, NULL);
     loop_run();
     fiber_thread_fini();
     LOG(NOTICE, "stopped");
-    return boot.exit_status;
+    return 0;
 }
 
 int boot_check(const char *config)

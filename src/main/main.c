@@ -18,19 +18,29 @@
 struct options {
     const char *config, *data, *listen;
     bool no_supervisor;
+    char **argv;
     char *data_beside; /* made from config */
     char pid_path[4096];
 };
 
-static int serve(void *arg)
+static int serve(void *arg, int channel)
 {
     const struct options *o = arg;
     crash_install();
-    return boot_run(o->config, o->data);
+    return boot_run(o->config, o->data, channel);
 }
 
 static int cmd_run(struct options *o)
 {
+    const struct supervisor_conf conf = {
+        .serve = serve, .arg = o, .argv = o->argv, .data = o->data};
+    int channel = supervisor_channel();
+    if (channel >= 0) {
+        return serve(o, channel);
+    }
+    if (supervisor_goes_on()) {
+        return supervisor_run(&conf);
+    }
     if (mkdir(o->data, 0700) != 0 && errno != EEXIST) {
         fprintf(stderr, "weir: cannot make the data folder %s: %s\n", o->data, strerror(errno));
         return 1;
@@ -38,7 +48,7 @@ static int cmd_run(struct options *o)
     if (supervisor_claim(o->pid_path) != 0) {
         return 1;
     }
-    return o->no_supervisor ? serve(o) : supervisor_run(serve, o);
+    return o->no_supervisor ? serve(o, -1) : supervisor_run(&conf);
 }
 
 static int cmd_check(struct options *o)
@@ -68,6 +78,11 @@ static int cmd_reload(struct options *o)
 {
     /* A file that cannot be used is refused here already, where a person sees it. */
     return boot_check(o->config) ? 1 : signal_running(o, SIGHUP);
+}
+
+static int cmd_upgrade(struct options *o)
+{
+    return boot_check(o->config) ? 1 : supervisor_ask_upgrade(o->data);
 }
 
 static int cmd_stop(struct options *o)
@@ -114,6 +129,8 @@ static const struct command {
     {"check", cmd_check, "read and check config.yaml, change nothing"},
     {"reload", cmd_reload,
      "have the running gateway read config.yaml again; no connection is dropped"},
+    {"upgrade", cmd_upgrade,
+     "have the program that is installed now take over from the one that runs; no connection is dropped"},
     {"stop", cmd_stop, "stop the running gateway after its running requests"},
     {"status", cmd_status, "say whether it runs (exit status 0 or 3)"},
     {"version", cmd_version, "print the version"},
@@ -180,7 +197,7 @@ static int parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.config = "conf/config.yaml", .listen = "127.0.0.1:1980"};
+    struct options o = {.config = "conf/config.yaml", .listen = "127.0.0.1:1980", .argv = argv};
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         return usage(stdout);

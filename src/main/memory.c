@@ -42,29 +42,37 @@ static uint64_t resident_trimmed(void)
     return resident();
 }
 
-static void on_timer(struct timer *t)
+static void set_level(int now, uint64_t used)
 {
-    uint64_t used = resident();
-    if (used >= limit / 100 * 85) {
-        used = resident_trimmed();
-    }
-    int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
     if (now != level) {
         LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20),
             (unsigned long long)(limit >> 20), now);
         level = now;
         changed(now);
     }
+}
+
+static void on_timer(struct timer *t)
+{
+    if (limit == 0) {
+        set_level(0, 0);
+        return;
+    }
+    uint64_t used = resident();
+    if (used >= limit / 100 * 85) {
+        used = resident_trimmed();
+    }
+    int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
+    set_level(now, used);
     timer_start(t, deadline_in(100));
 }
 
-void memory_watch_start(uint64_t budget, void (*on_change)(int level))
+void memory_watch(uint64_t budget, void (*on_change)(int level))
 {
-    if (budget == 0) {
-        return;
+    if (changed == NULL) {
+        timer_init(&timer, on_timer);
     }
     limit = budget;
     changed = on_change;
-    timer_init(&timer, on_timer);
-    timer_start(&timer, deadline_in(100));
+    on_timer(&timer);
 }

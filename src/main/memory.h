@@ -7,5 +7,5 @@
 #include <stdint.h>
 
 /* Look every 100 ms on this thread's loop; on_change(level) when the level changes. budget in
- * bytes, 0: off. */
-void memory_watch_start(uint64_t budget, void (*on_change)(int level));
+ * bytes, 0: off. Again with another budget at any time. */
+void memory_watch(uint64_t budget, void (*on_change)(int level));
