@@ -7,7 +7,6 @@
 
 #include "admin/admin.h"
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "config/hooks.h"
 #include "config/settings.h"
@@ -20,6 +19,7 @@
 #include "main/faces.h"
 #include "main/handover.h"
 #include "main/instance_id.h"
+#include "main/keys.h"
 #include "main/live.h"
 #include "main/memory.h"
 #include "main/trim.h"
@@ -31,7 +31,6 @@
 #include "route/router.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -76,45 +75,6 @@ static int open_error_log(const struct settings *s)
         fprintf(stderr, "weir: cannot open the error log %s: %s\n", path, strerror(-rc));
     }
     return rc;
-}
-
-/* Without a key in config.yaml one is made at first start and kept in a file only its owner can
- * read. */
-static int ensure_admin_key(struct settings *s, struct err *e)
-{
-    char path[4096], key[33] = "";
-    if (s->n_admin_keys > 0 || !s->admin_key_required || s->admin.addr.len == 0) {
-        return 0;
-    }
-    snprintf(path, sizeof(path), "%s/admin.key", boot.data);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, key, sizeof(key) - 1);
-        close(fd);
-        if (n != (ssize_t)sizeof(key) - 1) {
-            return err_set(
-                e, "%s does not hold a key of 32 characters: delete it to have a new one made",
-                path);
-        }
-    } else {
-        uint8_t random[16];
-        random_bytes(random, sizeof(random));
-        for (size_t i = 0; i < sizeof(random); i++) {
-            snprintf(key + 2 * i, 3, "%02x", random[i]);
-        }
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 || write(fd, key, 32) != 32 || fsync(fd) != 0) {
-            return err_set(e, "cannot write the generated admin key to %s: %s", path,
-                           strerror(errno));
-        }
-        close(fd);
-        LOG(NOTICE, "generated an admin key, see %s", path);
-    }
-    struct admin_key *k = ARENA_NEW(s->arena, struct admin_key);
-    *k = (struct admin_key){.name = STR("admin"), .key = arena_str(s->arena, str_c(key))};
-    s->admin_keys = k;
-    s->n_admin_keys = 1;
-    return 0;
 }
 
 static int make_data_dir(struct err *e)
@@ -290,7 +250,7 @@ static void await_reload(void)
 {
     struct err e = {""};
     struct settings *s = settings_load(boot.config, warn, &e);
-    if (s == NULL || ensure_admin_key(s, &e) != 0) {
+    if (s == NULL || keys_ensure(s, boot.data, &e) != 0) {
         refuse_reload(e.msg);
     } else if (!needs_process(boot.settings, s)) {
         if (open_sockets(s, &e) == 0 && await_apply(s, &e) == 0) {
@@ -488,7 +448,7 @@ static uint64_t work_done(void)
 static int boot_steps(struct err *e)
 {
     struct settings *s = boot.settings;
-    if (make_data_dir(e) != 0 || ensure_admin_key(s, e) != 0 ||
+    if (make_data_dir(e) != 0 || keys_ensure(s, boot.data, e) != 0 ||
         instance_id_load(boot.data, s, &instance.id, e) != 0) {
         return -1;
     }

@@ -67,10 +67,7 @@ def start(tmp_path):
 @by_name
 def test_check_takes_it(path):
     p = subprocess.run([weirtest.WEIR, "check", "--config", path], capture_output=True, text=True)
-    assert p.returncode == 0 and p.stdout == f"{path} is valid\n", p.stderr
-    # The one thing that stands in a file for want of a better one.
-    for line in p.stderr.splitlines():
-        assert "apisix.data_encryption.keyring" in line
+    assert (p.returncode, p.stdout, p.stderr) == (0, f"{path} is valid\n", "")
 
 
 @by_name

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process: command line, start and stop, reload without a lost request, crash and restart."""
+import json
 import os
 import re
 import signal
@@ -171,6 +172,49 @@ def test_a_generated_admin_key(weir):
     g.start()
     assert open(path).read() == key
     assert g.admin("GET", "/routes", key=key).status == 200
+
+
+CONSUMER = {"username": "jack", "plugins": {"basic-auth": {"username": "jack", "password": "a canary of a password"}}}
+
+
+def stored_form(g):
+    """The password as it is in the store; GET shows it in clear."""
+    r = g.admin("PUT", "/consumers", CONSUMER)
+    assert r.status in (200, 201), r.body
+    return json.loads(r.body)["value"]["plugins"]["basic-auth"]["password"]
+
+
+def clear_form(g):
+    return json.loads(g.admin("GET", "/consumers/jack").body)["value"]["plugins"]["basic-auth"]["password"]
+
+
+def test_a_generated_encryption_key(weir):
+    """Made once, readable by its owner only, used for what is written from now on; what the published key has encrypted can still be read."""
+    g = weir({"apisix": {"data_encryption": {"keyring": ["qeddd145sfvddff3"]}}})
+    path = os.path.join(g.data, "encryption.key")
+    assert "published with APISIX" in g.log_text() and not os.path.exists(path)
+    published = stored_form(g)
+    assert g.stop() == 0
+    del g.config["apisix"]["data_encryption"]
+    for name in ("error.log", "stderr"):
+        os.unlink(os.path.join(g.dir, name))
+    g.start()
+    key = open(path).read()
+    assert re.fullmatch("[0-9a-f]{32}", key) and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert "published with APISIX" not in g.log_text() and key not in g.log_text()
+    assert clear_form(g) == "a canary of a password"
+    made = stored_form(g)
+    assert made != published and "canary" not in made
+    assert g.stop() == 0
+    g.start()
+    assert open(path).read() == key and clear_form(g) == "a canary of a password" and stored_form(g) == made
+    with open(path, "w") as f:
+        f.write("short")
+    g.stop()
+    g.start(wait=False)
+    g.allowed.append("cannot start")
+    assert g.process.wait(10 * SLOW) == 1
+    assert "encryption.key does not hold a key" in g.log_text()
 
 
 def test_a_damaged_key_file_is_told(weir):

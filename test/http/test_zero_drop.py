@@ -309,7 +309,8 @@ def test_a_program_that_does_not_come_up(replaceable, script, client, program, m
     p = gw.upgrade()
     assert p.returncode == 1 and "the old process serves on" in p.stderr
     for word in words:
-        assert word in p.stderr and word in gw.log_text()
+        assert word in p.stderr
+        wait_for(lambda: word in gw.log_text(), what="the reason in the log")
     assert gw.worker == worker and c.ask().headers.get("connection") is None
     gw.put("/routes/2", {"uri": "/2", "upstream": script(upstream).nodes()})
     install(None)
