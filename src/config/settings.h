@@ -102,7 +102,7 @@ struct settings {
         bool lax_lf, high_bytes;
         unsigned min_body_rate, min_drain_rate; /* bytes/s after a grace of 5 s; 0: off */
         /* a core's share is not divided: counted per process */
-        unsigned max_connections_per_source;
+        unsigned max_connections_per_source, source_ipv6_bits;
         uint64_t memory_budget; /* bytes; 0: none */
         unsigned max_connections;
         unsigned stack_size;

@@ -247,6 +247,8 @@ const struct option settings_options[] = {
      .max = YEARS},
     {"weir.max_connections_per_source", OPT_UINT, AT(weir.max_connections_per_source),
      .def = "1000", .min = 0, .max = YEARS},
+    {"weir.source_ipv6_bits", OPT_UINT, AT(weir.source_ipv6_bits), .def = "64", .min = 16,
+     .max = 128},
     {"weir.memory_budget", OPT_SIZE, AT(weir.memory_budget), .def = "0"},
     {"weir.max_connections", OPT_UINT, AT(weir.max_connections), .def = "100000", .min = 16,
      .max = YEARS},

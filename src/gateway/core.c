@@ -540,6 +540,31 @@ void gateway_await_stop(bool handed_over)
     }
 }
 
+/* ---- control thread: memory ---- */
+
+struct relief {
+    struct mail mail;
+    struct core *core;
+    uint64_t bytes;
+};
+
+static void on_relief(struct mail *m)
+{
+    struct relief *r = CONTAINER_OF(m, struct relief, mail);
+    server_relieve(&r->core->server, r->bytes);
+    free(r);
+}
+
+void gateway_relieve(uint64_t bytes)
+{
+    for (unsigned i = 0; i < n_cores && !ended; i++) {
+        struct relief *r = mem_alloc(sizeof(*r));
+        *r =
+            (struct relief){.mail = {.fn = on_relief}, .core = &cores[i], .bytes = bytes / n_cores};
+        loop_post(cores[i].loop, &r->mail);
+    }
+}
+
 unsigned gateway_cores(void)
 {
     return n_cores;

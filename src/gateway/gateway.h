@@ -65,6 +65,9 @@ int gateway_await_reload(const struct settings *s, struct snapshot *now, struct 
 void gateway_await_stop(bool handed_over);
 /* While gateway_await_stop(true) waits: idle connections end now. Parks. */
 void gateway_await_hurry(void);
+/* So many bytes have to become free: connections that wait for their clients are reset, those that
+ * keep most first. Does not park. */
+void gateway_relieve(uint64_t bytes);
 unsigned gateway_cores(void);
 struct core *gateway_core(unsigned i);
 /* Sums over the cores. */

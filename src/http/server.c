@@ -107,7 +107,7 @@ void conn_close(struct conn *c)
     count(&c->server->stats.active, -1);
     count(&c->server->stats.waiting, -(int)c->idle);
     if (c->counted) {
-        source_leave(&c->peer_ip);
+        source_leave(&c->source);
     }
     free(c->proxied);
     free(c->left);
@@ -200,7 +200,8 @@ static bool count_source(struct conn *c)
     if (!c->server->is_proxy || c->peer.sa.sa_family == AF_UNIX || limit == 0) {
         return true;
     }
-    c->counted = source_enter(&c->peer_ip, limit);
+    c->source = source_of(&c->peer_ip, c->server->settings->weir.source_ipv6_bits);
+    c->counted = source_enter(&c->source, limit);
     if (!c->counted) {
         LOG_RATE(WARN, "%.*s has %u connections already, closing a new one", c->peer_text_n,
                  c->peer_text, limit);
@@ -272,6 +273,51 @@ void server_close_all(struct server *s)
             io_watch(&c->io, NULL);
             conn_close(c);
         }
+    }
+}
+
+/* ---- memory ---- */
+
+#define RELIEF_MOST (1 << 20)
+#define RELIEF_LEAST (16 << 10) /* to reset smaller ones would be of no use */
+
+/* What a connection keeps while it waits for its client; 0 when it does not wait for it. */
+static size_t stalled_bytes(const struct conn *c)
+{
+    const struct req *r = c->fiber ? fiber_data(c->fiber) : NULL;
+    if (r == NULL || (c->io.reader == NULL && c->io.writer == NULL) ||
+        fiber_is_cancelled(c->fiber)) {
+        return 0;
+    }
+    return arena_held(r->arena) + (c->io.writer ? LEND_BYTES : 0);
+}
+
+/* End it, and what the kernel keeps for it too. */
+static void conn_reset(struct conn *c)
+{
+    setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+               sizeof(struct linger));
+    fiber_cancel(c->fiber);
+}
+
+void server_relieve(struct server *s, uint64_t bytes)
+{
+    uint64_t freed = 0;
+    unsigned n = 0;
+    for (size_t least = RELIEF_MOST; least >= RELIEF_LEAST && freed < bytes; least /= 2) {
+        LIST_EACH_SAFE(it, nxt, &s->conns) {
+            struct conn *c = CONTAINER_OF(it, struct conn, link);
+            size_t held = stalled_bytes(c);
+            if (held >= least && freed < bytes) {
+                freed += held;
+                n++;
+                conn_reset(c);
+            }
+        }
+    }
+    if (n > 0) {
+        LOG_RATE(WARN, "memory: reset %u connections that wait for their clients, with %llu KB", n,
+                 (unsigned long long)(freed >> 10));
     }
 }
 

@@ -86,3 +86,6 @@ int server_open_inner(struct req *r, struct io *io);
  * thread. */
 void server_set_pressure(int level);
 int server_pressure(void);
+/* Reset connections whose requests wait for their clients, those that keep most memory first, until
+ * so many bytes will be free. */
+void server_relieve(struct server *s, uint64_t bytes);

@@ -13,7 +13,7 @@ struct conn {
     struct server *server;
     struct list link;
     struct addr peer, local;
-    struct ip peer_ip;
+    struct ip peer_ip, source; /* source: who it is counted for */
     char peer_text[46];
     uint8_t peer_text_n;
     bool counted, idle;

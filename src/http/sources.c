@@ -72,6 +72,15 @@ static void close_gap(struct stripe *s, size_t i)
     s->used--;
 }
 
+struct ip source_of(const struct ip *ip, unsigned ipv6_bits)
+{
+    struct ip source = *ip;
+    for (unsigned bit = ipv6_bits; !ip->v4 && bit < 128; bit++) {
+        source.b[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+    }
+    return source;
+}
+
 bool source_enter(const struct ip *ip, unsigned limit)
 {
     struct stripe *s = &stripes[hash_of(ip) & (STRIPES - 1)];

@@ -43,6 +43,7 @@
 static struct boot {
     const char *config, *data;
     struct settings *settings;
+    const struct settings *first; /* held for good: plugins keep what their init is given */
     struct store *store;
 } boot;
 
@@ -212,9 +213,12 @@ static bool needs_process(const struct settings *old, const struct settings *s)
            old->weir.offload_threads != s->weir.offload_threads || !same_attributes(old, s);
 }
 
-static void memory_pressure(int level)
+static void memory_pressure(int level, uint64_t excess)
 {
     server_set_pressure(level);
+    if (excess > 0) {
+        gateway_relieve(excess);
+    }
 }
 
 /* With the sockets of s open. */
@@ -465,7 +469,7 @@ static int boot_steps(struct err *e)
     const struct metrics_sources sources = {.connections = connections,
                                             .config_revision = config_revision};
     metrics_set_sources(&sources);
-    settings_hold(s); /* for good: plugins keep what their init is given */
+    boot.first = settings_hold(s);
     if (metrics_init(s, s->workers, e) != 0 || init_plugins(s, e) != 0 ||
         admin_load(live_apply, e) != 0) {
         return -1;

@@ -7,12 +7,17 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#define LOOK_MS 100
+#define TRIM_MS 1000
+#define TRIM_FULL_MS 200 /* at the highest level: what is freed has to show */
+
 static struct timer timer;
 static uint64_t limit;
-static void (*changed)(int level);
+static void (*told)(int level, uint64_t excess);
 static int level;
 static int64_t trimmed_ms; /* when malloc_trim() ran last */
 
@@ -31,48 +36,62 @@ static uint64_t resident(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What malloc keeps for later is memory that others could use; giving it back is slow, so once a
- * second. */
-static uint64_t resident_trimmed(void)
+static uint64_t percent(unsigned n)
 {
-    if (now_ms() - trimmed_ms >= 1000) {
-        trimmed_ms = now_ms();
-        malloc_trim(0);
-    }
-    return resident();
+    return limit / 100 * n;
 }
 
-static void set_level(int now, uint64_t used)
+static int level_of(uint64_t used)
 {
+    return used >= percent(98) ? 3 : used >= percent(95) ? 2 : used >= percent(85) ? 1 : 0;
+}
+
+/* What malloc keeps for later is memory that others could use; giving it back is slow, so now and
+ * then only. True when it was. */
+static bool trim(int64_t every_ms)
+{
+    if (now_ms() - trimmed_ms < every_ms) {
+        return false;
+    }
+    trimmed_ms = now_ms();
+    malloc_trim(0);
+    return true;
+}
+
+static void look(void)
+{
+    uint64_t used = limit ? resident() : 0;
+    int now = limit ? level_of(used) : 0;
+    bool fresh = now > 0 && trim(now == 3 ? TRIM_FULL_MS : TRIM_MS);
+    if (fresh) {
+        used = resident();
+        now = level_of(used);
+    }
     if (now != level) {
         LOG(WARN, "memory: %llu of %llu MB in use, level %d", (unsigned long long)(used >> 20),
             (unsigned long long)(limit >> 20), now);
+    }
+    /* What was freed since the last look shows after a trim only: no second relief for the same. */
+    if (now != level || (now == 3 && fresh)) {
         level = now;
-        changed(now);
+        told(now, now == 3 ? used - percent(95) : 0);
     }
 }
 
 static void on_timer(struct timer *t)
 {
-    if (limit == 0) {
-        set_level(0, 0);
-        return;
+    look();
+    if (limit) {
+        timer_start(t, deadline_in(LOOK_MS));
     }
-    uint64_t used = resident();
-    if (used >= limit / 100 * 85) {
-        used = resident_trimmed();
-    }
-    int now = used >= limit / 100 * 95 ? 2 : used >= limit / 100 * 85 ? 1 : 0;
-    set_level(now, used);
-    timer_start(t, deadline_in(100));
 }
 
-void memory_watch(uint64_t budget, void (*on_change)(int level))
+void memory_watch(uint64_t budget, void (*on_level)(int level, uint64_t excess))
 {
-    if (changed == NULL) {
+    if (told == NULL) {
         timer_init(&timer, on_timer);
     }
     limit = budget;
-    changed = on_change;
+    told = on_level;
     on_timer(&timer);
 }
