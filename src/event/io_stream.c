@@ -362,6 +362,7 @@ static void drain_look(struct drain *d, const struct io *io)
 static void drain_begin(struct drain *d, const struct io *io, int64_t deadline)
 {
     d->since = now_ms();
+    d->put = 0; /* what went at once was room in the queue, not the peer */
     d->queued = socket_queue(io);
     d->until = deadline;
     d->patience = deadline == NEVER ? NEVER : deadline - d->since;

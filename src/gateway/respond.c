@@ -204,7 +204,13 @@ static int await_moved(struct req *r, struct proxied *p)
 {
     uint64_t left;
     while ((left = client_movable(&p->x)) > 0) {
-        ptrdiff_t n = r->transport->await_splice(r, p->x.io, left, deadline_in(p->read_ms));
+        /* Two peers, two timeouts: once there is something, only the client is waited for. */
+        int rc = await_readable(p->x.io, deadline_in(p->read_ms));
+        if (rc < 0) {
+            return rc;
+        }
+        ptrdiff_t n = r->transport->await_splice(r, p->x.io, left,
+                                                 deadline_in(r->settings->send_timeout_ms));
         if (n == -ENOTSUP) {
             return 0;
         }

@@ -292,12 +292,12 @@ static size_t stalled_bytes(const struct conn *c)
     return arena_held(r->arena) + (c->io.writer ? LEND_BYTES : 0);
 }
 
-/* End it, and what the kernel keeps for it too. */
-static void conn_reset(struct conn *c)
+/* What the client did not take goes at the end of the connection, or the kernel would keep it for
+ * minutes. */
+static void reset_at_close(struct conn *c)
 {
     setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
                sizeof(struct linger));
-    fiber_cancel(c->fiber);
 }
 
 void server_relieve(struct server *s, uint64_t bytes)
@@ -311,7 +311,8 @@ void server_relieve(struct server *s, uint64_t bytes)
             if (held >= least && freed < bytes) {
                 freed += held;
                 n++;
-                conn_reset(c);
+                reset_at_close(c);
+                fiber_cancel(c->fiber);
             }
         }
     }
@@ -628,9 +629,7 @@ static int send_iov(struct h1_req *q, struct iovec *iov, int n)
                     : await_write(&q->c->io, iov, n,
                                   deadline_in(q->c->server->settings->send_timeout_ms));
     if (rc == -ETIMEDOUT) {
-        /* What the client did not take goes at once, or the kernel would keep it for minutes. */
-        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
-                   sizeof(struct linger));
+        reset_at_close(q->c);
     }
     if (rc < 0) {
         q->close = true;
@@ -708,6 +707,9 @@ static ptrdiff_t h1_await_splice(struct req *r, struct io *from, size_t n, int64
         r->resp.bytes_sent += (uint64_t)moved;
         r->resp.body_bytes_sent += (uint64_t)moved;
     }
+    if (moved == -ETIMEDOUT) {
+        reset_at_close(q->c);
+    }
     q->close = q->close || (moved <= 0 && moved != -ENOTSUP);
     return moved;
 }
@@ -761,12 +763,11 @@ static int h1_await_interim(struct req *r, int status, const struct headers *h)
 static void h1_abort(struct req *r)
 {
     struct h1_req *q = of(r);
-    static const struct linger reset = {.l_onoff = 1};
     q->close = true;
     q->body.ended = true; /* nothing is read any more, and no lingering */
     if (r->resp.sent && !q->chunked_out && r->resp.length < 0) {
         /* The end of the connection would be the end of the body. */
-        setsockopt(q->c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        reset_at_close(q->c);
     }
 }
 
