@@ -21,13 +21,17 @@
 #include "proto/proxy_protocol.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define SMALL_READ 2048    /* most requests are smaller, head and body */
-#define DRAIN_BYTES 65536  /* unread request body that is worth reading to keep a connection */
-#define CHUNKED_ROOM 16384 /* read at once of a chunked body */
-#define CONNS_KEPT 1024    /* closed connections kept for reuse, a thread */
+#define SMALL_READ 2048     /* most requests are smaller, head and body */
+#define DRAIN_BYTES 65536   /* unread request body that is worth reading to keep a connection */
+#define CHUNKED_ROOM 16384  /* read at once of a chunked body */
+#define UNTAKEN_BYTES 65536 /* of an answer that the kernel may keep as long as it likes */
+#define UNTAKEN_LOOK_MS 1000
+#define CONNS_KEPT 1024 /* closed connections kept for reuse, a thread */
 
 struct h1_req {
     struct req r; /* first: struct req * is struct h1_req * for the transport */
@@ -296,6 +300,7 @@ static size_t stalled_bytes(const struct conn *c)
  * minutes. */
 static void reset_at_close(struct conn *c)
 {
+    c->given_up = true;
     setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
                sizeof(struct linger));
 }
@@ -936,6 +941,32 @@ void conn_linger(struct conn *c)
     }
 }
 
+/* Bytes that the kernel has of what was written and the client has not taken. */
+static int64_t untaken(const struct conn *c)
+{
+    int n = 0;
+    return ioctl(c->io.fd, SIOCOUTQ, &n) == 0 ? n : 0;
+}
+
+/* The end of a large answer leaves the kernel at the minimum rate as well: false when it does not.
+ * The next request, or the client's end, ends the wait. */
+static bool await_taken(struct conn *c)
+{
+    const int64_t rate = c->server->settings->weir.min_drain_rate;
+    const int64_t since = now_ms(), first = untaken(c);
+    for (int64_t left = first; rate > 0 && left > UNTAKEN_BYTES; left = untaken(c)) {
+        int64_t waited = now_ms() - since;
+        if (waited > GRACE_MS && (first - left) * 1000 < rate * waited) {
+            reset_at_close(c);
+            return false;
+        }
+        if (await_readable(&c->io, deadline_in(UNTAKEN_LOOK_MS)) != -ETIMEDOUT) {
+            break;
+        }
+    }
+    return true;
+}
+
 /* Read the rest of a short request body, so that the connection can go on. */
 static bool await_drain(struct h1_req *q)
 {
@@ -981,6 +1012,9 @@ static bool await_one(struct conn *c)
     keep_ahead(q);
     fiber_set_data(fiber_self(), &q->r);
     conn_handle(&q->r);
+    if (q->r.resp.bytes_sent > UNTAKEN_BYTES && !q->tunnel && !c->given_up && !await_taken(c)) {
+        q->close = q->body.ended = true;
+    }
     if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {
         if (q->r.resp.sent && !q->body.ended && !q->tunnel) {
             conn_linger(c);

@@ -17,6 +17,7 @@ struct conn {
     char peer_text[46];
     uint8_t peer_text_n;
     bool counted, idle;
+    bool given_up;                /* reset when it is closed */
     unsigned prefaces;            /* PREFACE_ bits: what is to come before the first request */
     struct proxied_conn *proxied; /* what a PROXY header has said (heap) */
     uint64_t requests;
