@@ -104,6 +104,7 @@ struct settings {
         /* a core's share is not divided: counted per process */
         unsigned max_connections_per_source, source_ipv6_bits;
         uint64_t memory_budget; /* bytes; 0: none */
+        int64_t overload_ms;    /* 0: off */
         unsigned max_connections;
         unsigned stack_size;
         unsigned offload_threads;

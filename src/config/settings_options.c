@@ -250,6 +250,7 @@ const struct option settings_options[] = {
     {"weir.source_ipv6_bits", OPT_UINT, AT(weir.source_ipv6_bits), .def = "64", .min = 16,
      .max = 128},
     {"weir.memory_budget", OPT_SIZE, AT(weir.memory_budget), .def = "0"},
+    {"weir.overload_ms", OPT_INT, AT(weir.overload_ms), .def = "20", .min = 0, .max = 60000},
     {"weir.max_connections", OPT_UINT, AT(weir.max_connections), .def = "100000", .min = 16,
      .max = YEARS},
     {"weir.stack_size", OPT_UINT, AT(weir.stack_size), .def = "65536", .min = 32768,

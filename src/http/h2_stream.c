@@ -12,6 +12,7 @@
 #include "event/lend.h"
 #include "fiber/fiber.h"
 #include "http/h2_server_priv.h"
+#include "http/overload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -497,12 +498,15 @@ void h2_req_start(struct h2_req *q)
     conn_take_head(r, &q->s.head);
     r->major = 2;
     r->minor = 0;
+    r->settings = q->h->c->server->settings; /* a reload may have come meanwhile */
     q->continue_due = r->expect_continue && r->has_body;
+    int64_t began = overload_begin();
     if (fiber_start("stream", stream_main, q) == NULL) {
         LOG_RATE(ERROR, "no memory for a fiber, refusing a stream");
         h2_reset(q->h->s, &q->s, H2_REFUSED_STREAM);
         req_free(q);
     }
+    overload_end(began);
 }
 
 void h2_req_gone(struct h2_req *q, int error)

@@ -15,6 +15,7 @@
 #include "config/settings.h"
 #include "fiber/fiber.h"
 #include "http/h1_body.h"
+#include "http/overload.h"
 #include "http/server_priv.h"
 #include "http/sources.h"
 #include "proto/h2.h"
@@ -149,10 +150,12 @@ static void conn_wake(struct conn *c)
 {
     c->idle = false;
     count(&c->server->stats.waiting, -1);
+    int64_t began = overload_begin();
     if (fiber_start("request", conn_serve, c) == NULL) {
         LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
         conn_close(c);
     }
+    overload_end(began);
 }
 
 /* Nobody has anything to say; HTTP/2 says so first. */
@@ -894,7 +897,6 @@ static struct h1_req *req_new(struct conn *c)
 
 void conn_refuse(struct req *r, int status)
 {
-    r->keepalive = false;
     if (r->host_header.p == NULL) {
         r->host_header = STR("");
     }
@@ -917,7 +919,7 @@ void conn_handle(struct req *r)
 {
     struct server *s = r->server;
     count(&s->stats.writing, 1);
-    if (s->is_proxy && server_pressure() >= 2) {
+    if (s->is_proxy && (server_pressure() >= 2 || is_overloaded(s->settings->weir.overload_ms))) {
         headers_add(&r->resp.headers, STR("Retry-After"), STR("1"));
         conn_refuse(r, 503);
     } else {

@@ -54,7 +54,7 @@ void conn_linger(struct conn *c);
 void conn_begin_req(struct conn *c, struct req *r, struct arena *a,
                     const struct transport *transport);
 void conn_take_head(struct req *r, const struct h1_head *h);
-/* Have it answered: by the server's handle(), or refused when memory is short. */
+/* Have it answered: by the server's handle(), or refused when memory or time is short. */
 void conn_handle(struct req *r);
 /* Refuse what never became a request: an error page, and the log. */
 void conn_refuse(struct req *r, int status);
