@@ -9,8 +9,8 @@ import signal
 import stat
 import threading
 
+import h2test
 import pytest
-
 from weirtest import ADMIN_KEY, WEIR, Conn, Script, free_port, get, lower, payload, request, wait_for
 
 RELOADS = int(os.environ.get("ZERO_DROP_RELOADS", "6"))
@@ -70,6 +70,27 @@ def polling(gw, stop, done):
                 done()
 
 
+def http2(gw, stop, done):
+    """Two streams at a time on a connection, until it says that it ends."""
+    while not stop.is_set():
+        with h2test.Raw(gw) as c:
+            sid = 1
+            while not c.goaway and not stop.is_set():
+                for i in (sid, sid + 2):
+                    c.head(i, h2test.get("/a"))
+                while not {sid, sid + 2} <= c.ended:
+                    kind, flags, _, data = c.next()
+                    if kind == h2test.PING and not flags & h2test.ACK:
+                        c.send(h2test.frame(h2test.PING, h2test.ACK, 0, data))
+                    elif kind == h2test.DATA and data:
+                        c.send(h2test.frame(h2test.WINDOW_UPDATE, 0, 0, len(data).to_bytes(4, "big")))
+                assert not c.resets and c.bodies == {sid: BODY, sid + 2: BODY}
+                c.bodies.clear()
+                c.frames.clear()
+                sid += 4
+                done()
+
+
 def short(gw, stop, done):
     """A connection a request."""
     while not stop.is_set():
@@ -126,7 +147,7 @@ def status(gw, stop, done):
         done()
 
 
-LOADS = [keepalive, keepalive, polling, short, short, websocket, stream, admin, status]
+LOADS = [keepalive, keepalive, polling, http2, short, short, websocket, stream, admin, status]
 
 
 class Load:
