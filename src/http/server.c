@@ -216,6 +216,15 @@ static bool count_source(struct conn *c)
     return c->counted;
 }
 
+static bool has_memory(const struct server *s)
+{
+    if (s->is_proxy && server_pressure() >= 3) {
+        LOG_RATE(WARN, "memory: no room for another connection, closing a new one");
+        return false;
+    }
+    return true;
+}
+
 void server_accept_after(struct server *s, int fd, const struct addr *peer,
                          const struct addr *local, unsigned prefaces)
 {
@@ -226,7 +235,7 @@ void server_accept_after(struct server *s, int fd, const struct addr *peer,
     list_init(&c->link);
     timer_init(&c->timer, conn_on_timer);
     set_peer(c, peer);
-    if (!(prefaces & PREFACE_PROXY) && !count_source(c)) {
+    if (!has_memory(s) || (!(prefaces & PREFACE_PROXY) && !count_source(c))) {
         close(fd);
         conn_release(c);
         return;
@@ -930,7 +939,8 @@ void conn_handle(struct req *r)
 
 void conn_linger(struct conn *c)
 {
-    int64_t until = deadline_in(LINGER_MS);
+    /* When memory is scarce only what has come already is taken. */
+    int64_t until = deadline_in(server_pressure() >= 2 ? 0 : LINGER_MS);
     size_t budget = 16 * DRAIN_BYTES;
     struct str junk;
     io_shut(&c->io);

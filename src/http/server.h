@@ -82,8 +82,8 @@ void server_watch_client(struct req *r, bool on);
 int server_open_inner(struct req *r, struct io *io);
 
 /* ---- overload, shared by all cores ---- */
-/* 0: none, 1: answers close connections, 2: new requests are refused with 503. Set by the control
- * thread. */
+/* 0: none, 1: answers close connections, 2: new requests are refused with 503, 3: so are new
+ * connections, without an answer. Set by the control thread. */
 void server_set_pressure(int level);
 int server_pressure(void);
 /* Reset connections whose requests wait for their clients, those that keep most memory first, until

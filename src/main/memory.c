@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #define LOOK_MS 100
+#define LOOK_CLOSELY_MS 20 /* from level 1 on */
 #define TRIM_MS 1000
-#define TRIM_FULL_MS 200 /* at the highest level: what is freed has to show */
+#define TRIM_FULL_MS 100 /* at the highest level: what is freed has to show */
 
 static struct timer timer;
 static uint64_t limit;
@@ -82,7 +83,7 @@ static void on_timer(struct timer *t)
 {
     look();
     if (limit) {
-        timer_start(t, deadline_in(LOOK_MS));
+        timer_start(t, deadline_in(level > 0 ? LOOK_CLOSELY_MS : LOOK_MS));
     }
 }
 

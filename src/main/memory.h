@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * Look every 100 ms on this thread's loop; on_level(level, excess) when the level changes, and at
- * level 3 each time: excess is what has to become free to be below 95 %. budget in bytes, 0: off.
- * Again with another budget at any time.
+ * Look every 100 ms, and every 20 ms from level 1 on, on this thread's loop; on_level(level,
+ * excess) when the level changes, and at level 3 each time: excess is what has to become free to be
+ * below 95 %. budget in bytes, 0: off. Again with another budget at any time.
  */
 void memory_watch(uint64_t budget, void (*on_level)(int level, uint64_t excess));

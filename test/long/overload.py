@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """More than the gateway can do: three times as many requests as one core has time for; one client with too many connections; more memory than the budget.
 
-    overload.py [seconds] [connections]        (60 seconds; 50000 connections of one client, and the budget's share of 20000 slow ones)
+    overload.py [seconds] [connections] [slow]        (60 seconds; 50000 connections of one client; 20000 slow ones, or as many as descriptors allow)
 
 The requests are made expensive with a filter_func, so that a load generator in Python is faster than the gateway. Everything is as it comes but for ports,
-logs, the budget, and one core, so that the other is left to the generator. Ends with one line `N passed, M failed`.
+logs, the budget, and one core, so that the other is left to the generator. Times are for a machine that has nothing else to do: OVERLOAD_NOISE=4 allows them
+to be four times as long. Ends with one line `N passed, M failed`.
 """
 import http.client
 import multiprocessing
@@ -22,6 +23,8 @@ import weirtest  # noqa: E402
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 60
 CONNECTIONS = int(sys.argv[2]) if len(sys.argv) > 2 else 50000
+SLOW_CLIENTS = int(sys.argv[3]) if len(sys.argv) > 3 else 20000
+NOISE = float(os.environ.get("OVERLOAD_NOISE", "1")) * weirtest.SLOW
 COST = 0.004  # seconds a request takes of a core
 PATIENCE = 5  # seconds after which a client gives up
 QUIET = 3  # seconds of the measurements beside the overload itself
@@ -199,12 +202,12 @@ def judge_overload(check, most, unloaded, done, watch, after):
     lost = len(done) - len(good) - len(refused)
     check(f"{len(done) / seconds:.0f} requests/s are offered", len(done) / seconds >= 2.5 * most)
     check(f"three times the capacity for {SECONDS:.0f} s: {len(good) / seconds:.0f} requests/s are served, {100 * len(good) / seconds / most:.0f} % of the peak",
-          len(good) / seconds >= 0.9 * most)
-    check(f"99 % of them in {quantile(good, 0.99) * 1000:.0f} ms", quantile(good, 0.99) <= 5 * unloaded * weirtest.SLOW)
+          len(good) / seconds >= (0.9 if NOISE == 1 else 0.6) * most)
+    check(f"99 % of them in {quantile(good, 0.99) * 1000:.0f} ms", quantile(good, 0.99) <= max(5 * unloaded, 0.1) * NOISE)
     check(f"{len(refused)} get 503 with Retry-After, half of them in {quantile(refused, 0.5) * 1000:.0f} ms, 99 % in {quantile(refused, 0.99) * 1000:.0f} ms; {lost} nothing",
-          lost == 0 and refused and quantile(refused, 0.99) <= 0.1 * weirtest.SLOW)
+          lost == 0 and refused and quantile(refused, 0.99) <= 0.1 * NOISE)
     check(f"Admin API and status: 99 % of {len(watch.times)} answers in {quantile(watch.times, 0.99) * 1000:.0f} ms, {watch.failed} failed",
-          watch.failed == 0 and quantile(watch.times, 0.99) <= 0.1 * weirtest.SLOW)
+          watch.failed == 0 and quantile(watch.times, 0.99) <= 0.1 * NOISE)
     later = [d for d in after if d[0] >= after[0][0] + 2]
     check(f"two seconds later: {sum(s != 200 for _, s, _ in later)} of {len(later)} fail, 99 % in {quantile([t for _, _, t in later], 0.99) * 1000:.0f} ms",
           all(s == 200 for _, s, _ in later) and later)
@@ -216,19 +219,19 @@ def too_many_connections(check, nodes):
     gw = weirtest.Gateway({"nginx_config": {"error_log_level": "error"}})
     try:
         gw.put("/routes/1", {"uri": "/*", "upstream": nodes})
-        held, closed = [], 0
+        held = []
         others = Others(gw)
         for _ in range(CONNECTIONS):
             s = socket.create_connection(("127.0.0.1", gw.port), 10, ("127.0.3.1", 0))
             s.setblocking(False)
             held.append(s)
             if len(held) > 1500:
-                closed += sweep(held)
-        weirtest.wait_for(lambda: sweep_into(held, lambda n: None) <= 1000, 20, "those beyond the limit are closed")
+                sweep(held)
+        weirtest.wait_for(lambda: sweep(held) == 0 and len(held) <= 1000, 20, "those beyond the limit are closed")
         check(f"{CONNECTIONS} connections of one client: {len(held)} stay", len(held) == 1000)
         others.stop()
         check(f"{len(others.times)} requests of others, {others.failed} failed, 99 % in {quantile(others.times, 0.99) * 1000:.0f} ms",
-              others.failed == 0 and quantile(others.times, 0.99) <= 0.1 * weirtest.SLOW)
+              others.failed == 0 and others.times and quantile(others.times, 0.99) <= 0.1 * NOISE)
         for s in held:
             s.close()
     finally:
@@ -252,11 +255,6 @@ def sweep(held):
     gone = set(map(id, closed))
     held[:] = [s for s in held if id(s) not in gone]
     return len(closed)
-
-
-def sweep_into(held, _):
-    sweep(held)
-    return len(held)
 
 
 class Others:
@@ -284,8 +282,8 @@ class Others:
 # ---- more memory than the budget ----
 
 def more_memory_than_the_budget(check, nodes, connections):
-    """Half of them upload and half download, all slowly; the budget is to 20,000 of them what 512 MB are."""
-    budget = max(64 * MB, 512 * MB * connections // 20000)
+    """Half of them upload and half download, all slowly; the budget is to so many what 512 MB are to 20,000."""
+    budget = 512 * MB * connections // 20000
     gw = weirtest.Gateway({"nginx_config": {"error_log_level": "warn"}, "weir": {"memory_budget": budget, "min_body_rate": 0, "min_drain_rate": 0}})
     try:
         gw.put("/routes/1", {"uri": "/*", "upstream": nodes})
@@ -339,7 +337,7 @@ def main():
         three_times_the_capacity(check, nginx.nodes())
         too_many_connections(check, nginx.nodes())
         # The gateway's connections are bounded by its descriptors, two for each.
-        more_memory_than_the_budget(check, nginx.nodes(), min(20000, CONNECTIONS, files * 2 // 5))
+        more_memory_than_the_budget(check, nginx.nodes(), min(SLOW_CLIENTS, files * 2 // 5))
     finally:
         nginx.close()
     results = check.results
