@@ -127,8 +127,8 @@ struct settings *settings_load(const char *path, void (*warn)(const char *line),
 /* The same from text, for tests. */
 struct settings *settings_parse(struct str yaml, void (*warn)(const char *line), struct err *e);
 void settings_free(struct settings *s);
-/* The keyring of a file that has none: key encrypts (16 or 32 bytes, copied), and what was encrypted
- * with the published keys can still be read. */
+/* The keyring of a file that has none: key encrypts (16 or 32 bytes, copied), and what was
+ * encrypted with the published keys can still be read. */
 void settings_use_ring_key(struct settings *s, struct str key);
 /* For who shares them: settings_load() gives one hold, the last drop frees. Control thread. */
 const struct settings *settings_hold(const struct settings *s);

@@ -209,8 +209,8 @@ static int await_moved(struct req *r, struct proxied *p)
         if (rc < 0) {
             return rc;
         }
-        ptrdiff_t n = r->transport->await_splice(r, p->x.io, left,
-                                                 deadline_in(r->settings->send_timeout_ms));
+        ptrdiff_t n =
+            r->transport->await_splice(r, p->x.io, left, deadline_in(r->settings->send_timeout_ms));
         if (n == -ENOTSUP) {
             return 0;
         }
