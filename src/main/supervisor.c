@@ -397,6 +397,10 @@ static bool replace(bool program, char *why)
 /* The supervisor itself becomes the new program; what it has to know goes along. */
 static void go_on_as_new_program(void)
 {
+    turn(clock_us()); /* what was asked for meanwhile */
+    if (sv.stopping || sv.now.ended) {
+        return;
+    }
     char text[64 + 12 * DRAINING_MAX];
     int n = snprintf(text, sizeof(text), "%d %d %d %d", lock_fd, sv.door, sv.now.channel,
                      (int)sv.now.pid);

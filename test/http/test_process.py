@@ -394,6 +394,43 @@ def test_reload_opens_and_closes_listeners(weir, script, client):
     assert client(second).ask().status == 200
 
 
+def test_reload_moves_the_servers_beside_the_proxy(weir):
+    """Admin API, status and metrics get other addresses, or none, in the same process; a connection that is open stays."""
+    g = weir()
+    worker, before = g.worker, (g.admin_port, g.status_port, g.metrics_port)
+    g.admin_port, g.status_port, g.metrics_port = (free_port() for _ in before)
+    with Conn(before[1]) as c:
+        assert c.ask("/status").status == 200
+        g.reload({"apisix": {"status": {"port": g.status_port}}, "deployment": {"admin": {"admin_listen": {"port": g.admin_port}}},
+                  "plugin_attr": {"prometheus": {"export_addr": {"port": g.metrics_port}}}})
+        assert c.ask("/status").status == 200
+    wait_for(lambda: not any(map(accepts, before)), what="the old ports are closed")
+    assert g.admin("GET", "/routes").status == 200 and request(g.status_port, "/status/ready").status == 200 and g.metrics()
+    g.reload({"plugin_attr": {"prometheus": {"enable_export_server": False}}})
+    wait_for(lambda: not accepts(g.metrics_port), what="no metrics server")
+    g.reload({"plugin_attr": {"prometheus": {"enable_export_server": True}}})
+    assert g.metrics() and g.worker == worker
+
+
+def test_reload_without_a_supervisor_refuses_what_needs_another_process(weir):
+    g = weir()
+    g.stop()
+    path = os.path.join(g.dir, "config.yaml")
+    p = subprocess.Popen([WEIR, "run", "--no-supervisor", "--config", path, "--data", g.data], cwd=g.dir, env=ENV)
+    g.allowed.append("reload refused")
+    try:
+        wait_for(lambda: accepts(g.status_port), what="it listens")
+        with open(path, "w") as f:
+            yaml.safe_dump({**g.config, "nginx_config": {**g.config["nginx_config"], "worker_processes": 1}}, f)
+        assert of(g, "reload").returncode == 0
+        wait_for(lambda: "there is no supervisor to start it" in g.log_text(), what="the refusal")
+        assert "nobody to ask" in g.upgrade().stderr
+        assert request(g.status_port, "/status").status == 200
+    finally:
+        p.terminate()
+        assert p.wait(10 * SLOW) == 0
+
+
 @pytest.mark.parametrize("text,word", [("apisix: {node_listn: [1]}", "node_listn"), ("apisix: [", "config.yaml"), (None, "No such file")])
 def test_a_bad_file_changes_nothing(weir, script, client, text, word):
     g = weir()
