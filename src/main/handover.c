@@ -3,7 +3,7 @@
 #include "main/handover.h"
 
 #include "base/log.h"
-#include "event/await.h"
+#include "event/poll.h"
 #include "net/sockets.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@
 
 static int channel = -1;
 static bool has_sockets;
-static struct io io = IO_CLOSED;
+static struct poll watch;
 static struct handover_steps steps;
 
 static void adopt(const struct channel_message *m)
@@ -85,7 +85,7 @@ static void on_message(const struct channel_message *m)
     }
 }
 
-static void on_channel(struct io *it)
+static void on_channel(struct poll *p, unsigned ready)
 {
     struct channel_message m;
     int rc;
@@ -93,16 +93,16 @@ static void on_channel(struct io *it)
     while ((rc = channel_hear(channel, &m)) > 0) {
         on_message(&m);
     }
-    it->readable = false;
-    if (rc == 0) {
-        io_watch(it, on_channel);
+    if (rc < 0) {
+        poll_stop(p);
     }
 }
 
+/* Messages carry descriptors: the loop must not read them itself. */
 void handover_watch(const struct handover_steps *with)
 {
     steps = *with;
-    if (channel >= 0 && io_open(&io, channel) == 0) {
-        io_watch(&io, on_channel);
+    if (channel >= 0) {
+        poll_start(&watch, channel, POLL_READ, on_channel);
     }
 }

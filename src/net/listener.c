@@ -169,7 +169,6 @@ int listener_start(struct listener *l, int fd, const struct addr *addr,
 void listener_stop(struct listener *l)
 {
     if (l->open) {
-        l->open = false;
         accept_some(l, DRAIN_MAX);
     }
     listener_leave(l);
@@ -177,8 +176,11 @@ void listener_stop(struct listener *l)
 
 void listener_leave(struct listener *l)
 {
-    if (l->io.fd >= 0) {
+    if (l->open) {
+        l->open = false;
         timer_stop(&l->retry);
+        /* Taken off the loop by name: another descriptor of the same socket may live on, and the
+         * kernel would keep watching it. */
         poll_stop(&l->poll);
         close(l->poll.fd);
     }
