@@ -48,12 +48,13 @@ class Authority(Cert):
                 *signed, "-addext", "basicConstraints=critical,CA:TRUE")
         super().__init__(path, key)
 
-    def issue(self, *names, key="ec"):
+    def issue(self, *names, key="ec", ocsp=None):
         self.made += 1
         stem = os.path.join(self.folder, f"{self.made}")
         alt = ",".join(f"IP:{n}" if n[0].isdigit() else f"DNS:{n}" for n in names)
         openssl("req", "-x509", *KEYS[key], "-nodes", "-keyout", stem + ".key", "-out", stem + ".pem", "-days", "3", "-subj", f"/CN={names[0]}",
-                "-CA", self.cert_path, "-CAkey", self.key_path, "-addext", f"subjectAltName={alt}", "-addext", "basicConstraints=critical,CA:FALSE")
+                "-CA", self.cert_path, "-CAkey", self.key_path, "-addext", f"subjectAltName={alt}", "-addext", "basicConstraints=critical,CA:FALSE",
+                *(["-addext", f"authorityInfoAccess=OCSP;URI:{ocsp}"] if ocsp else []))
         return Cert(stem + ".pem", stem + ".key")
 
 

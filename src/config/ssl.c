@@ -9,6 +9,7 @@
  */
 #include "base/log.h"
 #include "config/resource_priv.h"
+#include "schema/jschema.h"
 
 #include <openssl/evp.h>
 
@@ -23,6 +24,11 @@ struct ssl_json {
     bool has_client;
     struct client_json client;
     int64_t status;
+};
+/* A property that is there while the plugin ocsp-stapling is on. */
+struct staple_json {
+    bool enabled, skip_verify;
+    int64_t cache_ttl; /* seconds */
 };
 
 /* clang-format off */
@@ -69,6 +75,20 @@ static const struct field ssl_fields[] = {
 };
 /* clang-format on */
 
+static const struct field staple_fields[] = {
+    F_BOOL(struct staple_json, enabled, .def = "false", .doc = "Show what the issuer says now."),
+    F_BOOL(struct staple_json, skip_verify, .def = "false", .doc = "Take it whoever signed it."),
+    F_INT(struct staple_json, cache_ttl, .def = "3600", .min = 60,
+          .doc = "Seconds after which to ask again."),
+    F_END,
+};
+
+static bool has_stapling(const json_t *value)
+{
+    return json_get(value, "ocsp_stapling") != NULL &&
+           config_hooks.plugin_find(STR("ocsp-stapling")) != NULL;
+}
+
 static const struct str *texts(const struct arr *a)
 {
     return a->v;
@@ -105,9 +125,12 @@ static bool stand_in_list(json_t *list)
     return any;
 }
 
+/* The schema knows nothing of stapling: check_stapling() does. */
 static bool ssl_fill_refs(json_t *copy)
 {
     bool any = stand_in_at(copy, "cert");
+
+    any |= has_stapling(copy) && json_object_del(copy, "ocsp_stapling") == 0;
 
     any |= stand_in_at(copy, "key");
     any |= stand_in_at(json_get(copy, "client"), "ca");
@@ -175,10 +198,32 @@ static int check_client(const json_t *client, struct err *e)
     return check_skips(json_get(client, "skip_mtls_uri_regex"), e);
 }
 
+static int check_stapling(const json_t *value, struct err *e)
+{
+    static struct jschema *schema;
+
+    if (!has_stapling(value)) {
+        return 0;
+    }
+    if (schema == NULL) {
+        json_t *text = fields_schema(staple_fields, false, NULL);
+        schema = jschema_new(text, e);
+        json_decref(text);
+    }
+    if (jschema_check(schema, json_get(value, "ocsp_stapling"), e) != 0) {
+        return err_prefix(e,
+                          "invalid configuration: property \"ocsp_stapling\" validation failed: ");
+    }
+    return 0;
+}
+
 static int ssl_after(const struct check *c)
 {
     const json_t *v = c->value;
 
+    if (check_stapling(v, c->e) != 0) {
+        return -1;
+    }
     /* What is loaded was checked when it was written. */
     if (c->refs == NULL) {
         return 0;
@@ -207,6 +252,21 @@ static void pair_set(struct arena *a, struct tls_pair *p, struct str cert, struc
         LOG(WARN, "ssl %.*s: a secret reference cannot be resolved", STR_ARG(id));
     }
     arena_on_reset(a, pair_drop, p);
+}
+
+static void staple_build(struct arena *a, const json_t *value, struct ssl *s)
+{
+    struct staple_json j = {0};
+
+    if (!has_stapling(value)) {
+        return;
+    }
+    fields_fill(staple_fields, json_get(value, "ocsp_stapling"), &j, a);
+    for (unsigned i = 0; i < s->tls.n_pairs; i++) {
+        s->tls.pairs[i].staple = j.enabled;
+        s->tls.pairs[i].staple_unchecked = j.skip_verify;
+        s->tls.pairs[i].staple_ttl_ms = seconds_to_ms((double)j.cache_ttl);
+    }
 }
 
 static void pairs_build(struct arena *a, const struct ssl_json *j, struct ssl *s, struct str id)
@@ -298,6 +358,7 @@ static struct object *ssl_build(struct arena *a, struct str id, const json_t *va
         return &s->o;
     }
     names_build(a, &j, s);
+    staple_build(a, value, s);
     s->tls.protocols = protocols_of(&j.ssl_protocols);
     return !j.has_client || client_build(a, &j.client, s, e) == 0 ? &s->o : NULL;
 }

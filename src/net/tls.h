@@ -23,7 +23,9 @@
  */
 struct tls_pair {
     struct str cert, key;
-    struct tls_parsed *parsed; /* atomic; NULL: not yet */
+    bool staple, staple_unchecked; /* show what the issuer says of it; whoever signed that */
+    int64_t staple_ttl_ms;         /* ask again after that long */
+    struct tls_parsed *parsed;     /* atomic; NULL: not yet */
 };
 /* Do they parse, and belong together? 0, or -1 with the reference's words (admin-api.md 6). */
 int tls_pair_check(struct str cert, struct str key, struct err *e);

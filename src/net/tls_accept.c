@@ -187,6 +187,12 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_ERROR;
 }
 
+/* Has OpenSSL keep the name with the session, for SSL_get_servername() of one that is resumed. */
+static int on_name(SSL *ssl, int *alert, void *arg)
+{
+    return SSL_TLSEXT_ERR_OK;
+}
+
 /* Without a protocol in common the handshake fails (RFC 7301 3.2). */
 static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *n,
                    const unsigned char *offered, unsigned offered_n, void *arg)
@@ -252,7 +258,10 @@ struct tls_acceptor *tls_acceptor_new(const struct tls_accept_conf *c, struct er
     SSL_CTX_set_min_proto_version(ctx, TLS1_1_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | without(c->protocols));
     SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
+    SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+    tls_staple_init();
+    SSL_CTX_set_tlsext_status_cb(ctx, tls_staple_show);
     use_sessions(ctx, c->tickets);
     if (use_ciphers(ctx, c->ciphers, e) != 0) {
         tls_acceptor_drop(a);

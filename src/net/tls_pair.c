@@ -42,10 +42,10 @@ static void parsed_free(struct tls_parsed *p)
     }
 }
 
-static struct tls_parsed *parse(struct str cert, struct str key)
+static struct tls_parsed *parse(const struct tls_pair *pair)
 {
     struct tls_parsed *p = mem_alloc(sizeof(*p));
-    BIO *b = text_bio(cert);
+    BIO *b = text_bio(pair->cert);
     X509 *x;
 
     p->leaf = parse_leaf(b);
@@ -54,11 +54,14 @@ static struct tls_parsed *parse(struct str cert, struct str key)
         sk_X509_push(p->chain, x);
     }
     BIO_free(b);
-    p->key = parse_key(key);
+    p->key = parse_key(pair->key);
     ERR_clear_error();
     if (p->leaf == NULL || p->key == NULL) {
         parsed_free(p);
         return NULL;
+    }
+    if (pair->staple) {
+        tls_staple_attach(pair, p);
     }
     return p;
 }
@@ -68,7 +71,7 @@ const struct tls_parsed *tls_pair_parsed(struct tls_pair *pair)
     struct tls_parsed *had = __atomic_load_n(&pair->parsed, __ATOMIC_ACQUIRE);
 
     if (had == NULL) {
-        struct tls_parsed *p = parse(pair->cert, pair->key);
+        struct tls_parsed *p = parse(pair);
         /* Another thread may have been quicker. */
         if (p != NULL && !__atomic_compare_exchange_n(&pair->parsed, &had, p, false,
                                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {

@@ -46,6 +46,12 @@ const struct tls_parsed *tls_pair_parsed(struct tls_pair *p);
 /* Use the pair for this connection. */
 bool tls_use_pair(SSL *ssl, struct tls_pair *p);
 
+/* tls_staple.c: once, before the first certificate; a parsed pair that wants stapling; the callback
+ * of SSL_CTX_set_tlsext_status_cb(3). */
+void tls_staple_init(void);
+void tls_staple_attach(const struct tls_pair *pair, const struct tls_parsed *p);
+int tls_staple_show(SSL *ssl, void *arg);
+
 struct tls_trust {
     unsigned refs; /* atomic */
     X509_STORE *store;

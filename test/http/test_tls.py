@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS towards clients: which certificate for which name, client certificates, sessions, replacement under load, and handshakes that go wrong."""
 import concurrent.futures
+import http.server
 import json
+import os
 import re
 import socket
 import ssl
@@ -13,7 +15,7 @@ import urllib.parse
 import pytest
 
 from pki import Authority, Tls, openssl
-from weirtest import SLOW, payload, request, wait_for
+from weirtest import SLOW, free_port, payload, request, wait_for
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -341,6 +343,31 @@ def test_sessions_are_resumed_on_whatever_core(weir, certs, tickets, version, up
         assert resumes(g.tls_port, "a.test", 4, context, version) == 4
 
 
+@pytest.mark.parametrize("tickets", [True, False])
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_a_resumed_session_remembers_the_clients_certificate(weir, certs, client_ca, upstream, tickets, version):
+    g = weir({"apisix": {"ssl": {"ssl_session_tickets": tickets}}})
+    g.put("/ssls/m", certs("m.test").ssl("m.test", **mtls(client_ca, skip_mtls_uri_regex=["^/open"])))
+    g.put("/routes/1", {"uri": "/*", "upstream": upstream.nodes()})
+    context, session = Tls.context(cert=client_ca.issue("joe"), version=version), None
+    for resumed in (False, True):
+        with Tls(g.tls_port, "m.test", context=context, session=session) as c:
+            assert c.ask("/closed", host="m.test").status == 200
+            assert c.socket.session_reused == resumed
+            session = c.socket.session
+
+
+@pytest.mark.parametrize("host,cert,status", [("a.test", False, "200"), ("m.test", False, "400"), ("m.test", True, "200")])
+def test_hosts_are_checked_on_http2_too(tls, certs, client_ca, host, cert, status):
+    tls.allowed.append("client certificate")
+    tls.put("/ssls/m", certs("m.test").ssl("m.test", **mtls(client_ca)))
+    joe, sni = client_ca.issue("joe"), "m.test" if cert else "a.test"
+    r = subprocess.run(["curl", "-ksS", "--http2", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--resolve", f"{sni}:{tls.tls_port}:127.0.0.1",
+                        "-H", f"Host: {host}", *(["--cert", joe.cert_path, "--key", joe.key_path] if cert else []), f"https://{sni}:{tls.tls_port}/"],
+                       capture_output=True, text=True, timeout=20)
+    assert r.stdout == f"{status} 2", r.stderr
+
+
 def test_a_session_opens_no_other_door(tls, certs, client_ca):
     tls.put("/ssls/m", certs("m.test").ssl("m.test", **mtls(client_ca)))
     context = Tls.context(version=TLS12)
@@ -478,3 +505,111 @@ def test_many_certificates_start_in_time(weir, certs):
     g.start()
     with Tls(g.tls_port, "n199.test") as c:
         assert c.peer == cert.der
+
+
+# ---- OCSP ----
+
+class Responder:
+    """An OCSP responder for one CA, its answers made by openssl. Certificates it knows are good unless revoked."""
+
+    def __init__(self, ca):
+        self.ca, self.port, self.lines, self.signer, self.server = ca, free_port(), [], ca, None
+
+    def know(self, cert, revoked=False):
+        serial = openssl("x509", "-in", cert.cert_path, "-noout", "-serial").strip().split("=")[1]
+        self.lines.append(f"{'R' if revoked else 'V'}\t491231235959Z\t{'260101000000Z' if revoked else ''}\t{serial}\tunknown\t/CN=x\n")
+
+    def answer(self, question):
+        index, asked, said = (os.path.join(self.ca.folder, n) for n in ("index.txt", "question", "answer"))
+        with open(index, "w") as f:
+            f.writelines(self.lines)
+        with open(asked, "wb") as f:
+            f.write(question)
+        openssl("ocsp", "-index", index, "-rsigner", self.signer.cert_path, "-rkey", self.signer.key_path, "-CA", self.ca.cert_path, "-ndays", "1",
+                "-reqin", asked, "-respout", said)
+        with open(said, "rb") as f:
+            return f.read()
+
+    def start(self):
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                said = owner.answer(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/ocsp-response")
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+
+
+@pytest.fixture
+def responder(tmp_path):
+    r = Responder(Authority(tmp_path / "ocsp"))
+    yield r
+    r.close()
+
+
+def stapled(port, name, *more):
+    r = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", name, "-status", *more],
+                       input="", capture_output=True, text=True, timeout=20)
+    m = re.search(r"OCSP Response Status: (\w+)[\s\S]*?Cert Status: (\w+)", r.stdout)
+    assert m or "OCSP response: no response sent" in r.stdout, r.stdout
+    return m and m.groups()
+
+
+def with_stapling(weir):
+    return weir({"plugins": ["ocsp-stapling", "prometheus"]})
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_what_the_issuer_says_is_shown(weir, responder, version):
+    g = with_stapling(weir)
+    cert = responder.ca.issue("s.test", ocsp=f"http://127.0.0.1:{responder.port}")
+    cert.pem += responder.ca.pem
+    responder.know(cert)
+    responder.start()
+    g.put("/ssls/1", cert.ssl("s.test", ocsp_stapling={"enabled": True}))
+    wait_for(lambda: stapled(g.tls_port, "s.test", version) == ("successful", "good"), what="an answer is stapled")
+    Tls(g.tls_port, "s.test").close()  # who does not ask, gets none
+    g.put("/ssls/1", cert.ssl("s.test", ocsp_stapling={"enabled": False}))
+    assert stapled(g.tls_port, "s.test", version) is None
+
+
+@pytest.mark.parametrize("what,says", [("revoked", "revoked"), ("stranger", "its signature is not the issuer's"), ("no issuer", "no certificate of the issuer"),
+                                       ("no responder", "names no responder"), ("down", "Connection refused")])
+def test_what_is_not_good_is_not_shown(weir, responder, tmp_path, what, says):
+    g = with_stapling(weir)
+    cert = responder.ca.issue("s.test", ocsp=None if what == "no responder" else f"http://127.0.0.1:{responder.port}")
+    if what != "no issuer":
+        cert.pem += responder.ca.pem
+    responder.know(cert, revoked=what == "revoked")
+    if what == "stranger":
+        responder.signer = Authority(tmp_path / "stranger", "stranger")
+    if what != "down":
+        responder.start()
+    g.put("/ssls/1", cert.ssl("s.test", ocsp_stapling={"enabled": True}))
+    assert stapled(g.tls_port, "s.test") is None
+    wait_for(lambda: says in g.log_text(), what=says)
+    assert stapled(g.tls_port, "s.test") is None
+    if what == "stranger":
+        g.put("/ssls/1", cert.ssl("s.test", ocsp_stapling={"enabled": True, "skip_verify": True}))
+        wait_for(lambda: stapled(g.tls_port, "s.test") == ("successful", "good"), what="an answer is stapled unchecked")
+
+
+def test_stapling_belongs_to_its_plugin(gw, weir, certs):
+    body = certs("a.test").ssl("a.test", ocsp_stapling={"enabled": True})
+    r = gw.admin("PUT", "/ssls/1", body)
+    assert (r.status, b"additional properties forbidden, found ocsp_stapling" in r.body) == (400, True), r.body
+    r = with_stapling(weir).admin("PUT", "/ssls/1", {**body, "ocsp_stapling": {"cache_ttl": 1}})
+    assert r.status == 400 and b'property \\"ocsp_stapling\\" validation failed: property \\"cache_ttl\\" validation failed: expected 1 to be at least 60' in r.body, r.body
