@@ -315,9 +315,7 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
     }
     try->connect_us = reused ? 0 : now_us() - start;
     client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
-    p->x.head_first = p->c->had_large && r->transport->await_splice;
-    p->x.is_full = r->transport->is_full;
-    p->x.req = r;
+    p->x.head_first = r->transport->is_crowded ? r->transport->is_crowded(r) : p->c->had_large;
     a->error = send_request(a, t->node);
     if (a->error == 0) {
         a->error = read_head(a);

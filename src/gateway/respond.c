@@ -225,11 +225,12 @@ static int await_moved(struct req *r, struct proxied *p)
 /* Nothing is read that would only wait for the client, where many answers share a connection. */
 static int await_room(struct req *r, struct proxied *p)
 {
-    if (r->transport->await_not_full == NULL || client_has_run(&p->x) ||
+    const struct transport *t = r->transport;
+    if (t->is_crowded == NULL || !t->is_crowded(r) || client_has_run(&p->x) ||
         await_readable(p->x.io, deadline_in(p->read_ms)) < 0) {
         return 0;
     }
-    return r->transport->await_not_full(r);
+    return t->await_room(r);
 }
 
 /* Run by run: the client's pace is the upstream's. */

@@ -111,15 +111,8 @@ static int await_into(struct exchange *x, struct gather *g, struct str *bytes, i
 
 static int await_more(struct exchange *x, struct gather *g, struct str *bytes, int64_t deadline)
 {
-    if (x->is_full && bytes->n == 0) {
-        int rc = await_readable(x->io, deadline); /* what is full then counts */
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    const bool head_first = x->head_first || (x->is_full && x->is_full(x->req));
-    int got = bytes->n == 0 && !head_first ? await_first(x, g, bytes, deadline)
-                                           : await_into(x, g, bytes, deadline);
+    int got = bytes->n == 0 && !x->head_first ? await_first(x, g, bytes, deadline)
+                                              : await_into(x, g, bytes, deadline);
     if (got > 0) {
         x->got_bytes = true;
         x->received += (size_t)got;

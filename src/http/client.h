@@ -11,8 +11,6 @@
 #include "event/await.h"
 #include "http/h1_body.h"
 
-struct req;
-
 #define SMALL_REST 32
 
 struct exchange {
@@ -30,11 +28,9 @@ struct exchange {
     uint64_t sent, received; /* bytes on the wire */
     bool own_runs;           /* the body is read to room, else it is lent */
     bool kept;               /* body.ahead is not lent */
-    /* set after client_init(): a large body is expected, so that little of it is read with the head
-     * and the rest can be moved */
+    /* set after client_init(): little of the body is read with the head, as the rest can be moved,
+     * or must not be read yet */
     bool head_first;
-    bool (*is_full)(struct req *r); /* struct transport; it is then as with head_first */
-    struct req *req;
     char *room; /* LEND_BYTES in the arena, when it was needed */
     /* what client_init() has no need to clear */
     struct h1_parser parser; /* the answer: parser.head */

@@ -228,16 +228,16 @@ static int await_turn(struct h2_req *q, struct str run)
     return rc < 0 ? rc : q->error;
 }
 
-static bool h2_is_full(struct req *r)
+static bool h2_is_crowded(struct req *r)
 {
-    return of(r)->h->kept + LEND_BYTES > KEPT_MAX;
+    return of(r)->h->live > KEPT_MAX / LEND_BYTES;
 }
 
-static int h2_await_not_full(struct req *r)
+static int h2_await_room(struct req *r)
 {
     struct h2_req *q = of(r);
     int rc = q->error;
-    while (rc == 0 && h2_is_full(r)) {
+    while (rc == 0 && q->h->kept + LEND_BYTES > KEPT_MAX) {
         rc = await_shared(q, &q->h->memory);
         rc = rc < 0 ? rc : q->error;
     }
@@ -349,7 +349,7 @@ static int h2_await_data(struct req *r, struct str body, bool last)
 }
 
 /* Room for the head; its body is kept meanwhile. */
-static int await_room(struct h2_req *q, struct str body)
+static int await_buffer(struct h2_req *q, struct str body)
 {
     int rc = q->error;
     while (rc == 0 && !h2_conn_takes(q->h)) {
@@ -391,7 +391,7 @@ static int h2_await_head(struct req *r, struct str body, bool last)
     conn_add_usual(r);
     const bool ends = conn_has_no_body(r) ||
                       (last && body.n == 0 && r->resp.trailers.n == 0 && r->resp.length <= 0);
-    int rc = await_room(q, body);
+    int rc = await_buffer(q, body);
     rc = rc == 0 ? send_head(q, ends) : rc;
     if (rc < 0) {
         failed(q, rc);
@@ -432,8 +432,8 @@ static const struct transport h2_transport = {
     .await_interim = h2_await_interim,
     .abort = h2_abort,
     .find_local = conn_find_local,
-    .is_full = h2_is_full,
-    .await_not_full = h2_await_not_full,
+    .is_crowded = h2_is_crowded,
+    .await_room = h2_await_room,
     .take_over = h2_take_over,
     .watch_client = h2_watch_client,
 };

@@ -37,10 +37,10 @@ struct transport {
     void (*abort)(struct req *r);
     /* r->local may be the wildcard of a listener: make it the address itself. */
     void (*find_local)(struct req *r);
-    /* Many answers may share a connection. It is full: those that wait for the client hold as much
-     * as they may together, no more should be read; and wait until that is over. NULL: never. */
-    bool (*is_full)(struct req *r);
-    int (*await_not_full)(struct req *r);
+    /* Many answers may share a connection, which keeps what of them waits for the client. There are
+     * so many that it could be too much; wait until more may be read. NULL: never. */
+    bool (*is_crowded)(struct req *r);
+    int (*await_room)(struct req *r);
     /* server_io(), server_watch_client() */
     struct io *(*take_over)(struct req *r, struct str *ahead);
     void (*watch_client)(struct req *r, bool on);
