@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define ARENA_BLOCK 8192
+#define ARENA_BLOCK 12288
 #define ARENAS_KEPT 256
 #define BLOCKS_KEPT 64
 #define DIRECT_BYTES 4096  /* from so many on body is written from where it is */

@@ -4,7 +4,6 @@
 #include "proto/h2_priv.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #define FIELDS_FEW 64 /* more do not fit on the stack */
 
@@ -227,26 +226,20 @@ static nghttp2_nv *fields_room(struct h2_stream *st, const struct headers *h,
     return n <= FIELDS_FEW ? few : arena_alloc_raw(st->arena, n * sizeof(nghttp2_nv));
 }
 
-static struct str decimal(char room[24], uint64_t n)
-{
-    return str_of(room, (size_t)snprintf(room, 24, "%llu", (unsigned long long)n));
-}
-
 int h2_send_response(struct h2_session *s, struct h2_stream *st, int status,
                      const struct headers *h, int64_t length, bool last)
 {
     nghttp2_nv few[FIELDS_FEW];
     struct fields f = {fields_room(st, h, few), 0};
-    char status_text[24], length_text[24];
     if (!st->open || st->send_ended || s->failed) {
         return -EINVAL;
     }
-    add(&f, STR(":status"), decimal(status_text, (unsigned)status));
+    add(&f, STR(":status"), arena_u64(st->arena, (unsigned)status));
     if (!add_headers(s, st, &f, h)) {
         return -EINVAL;
     }
     if (length >= 0) {
-        add(&f, STR("content-length"), decimal(length_text, (uint64_t)length));
+        add(&f, STR("content-length"), arena_u64(st->arena, (uint64_t)length));
     }
     return write_block(s, st, &f, last);
 }
@@ -276,7 +269,6 @@ int h2_send_request(struct h2_session *s, struct h2_stream *st, struct arena *ar
     nghttp2_nv few[FIELDS_FEW];
     st->arena = arena;
     struct fields f = {fields_room(st, rq->headers, few), 0};
-    char length_text[24];
     if (s->failed || s->n_streams >= s->peer_streams || s->next_id > H2_WINDOW_MAX) {
         return -EAGAIN;
     }
@@ -294,7 +286,7 @@ int h2_send_request(struct h2_session *s, struct h2_stream *st, struct arena *ar
         return -EINVAL;
     }
     if (rq->length >= 0) {
-        add(&f, STR("content-length"), decimal(length_text, (uint64_t)rq->length));
+        add(&f, STR("content-length"), arena_u64(arena, (uint64_t)rq->length));
     }
     st->asked = http_method_of(rq->method);
     h2_open(s, st, s->next_id, arena);
