@@ -49,9 +49,8 @@ class Stream:
 class Client:
     """One connection. Windows open by themselves as data come, unless hold is set."""
 
-    def __init__(self, gw, window=None, hold=False, timeout=15, **settings):
-        port = gw if isinstance(gw, int) else gw.port
-        self.wire = Wire(Conn(port, timeout=timeout).sock, timeout)
+    def __init__(self, gw, window=None, hold=False, timeout=15, sock=None, **settings):
+        self.wire = Wire(sock or Conn(gw.port, timeout=timeout).sock, timeout)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.hold, self.streams, self.going, self.closed = hold, {}, [], False
         if window is not None:
@@ -158,8 +157,8 @@ def frame(kind, flags=0, sid=0, payload=b""):
 class Raw(Wire):
     """Frames by hand."""
 
-    def __init__(self, gw, settings=(), start=True, **kw):
-        super().__init__(Conn(gw if isinstance(gw, int) else gw.port, **kw).sock, kw.get("timeout", 15))
+    def __init__(self, gw, settings=(), start=True, sock=None, **kw):
+        super().__init__(sock or Conn(gw.port, **kw).sock, kw.get("timeout", 15))
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.last_id = 0
         self.resets, self.goaway, self.heads, self.bodies, self.ended, self.frames = {}, None, {}, {}, set(), []

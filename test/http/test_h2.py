@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from h2test import ACK, CODES, GOAWAY, PING, Client, Raw, frame, get
+from pki import Authority, Tls
 from weirtest import SLOW, chunked, digest, payload, proxy_all, wait_for
 
 
@@ -186,6 +187,85 @@ def test_a_plugin_waits_while_others_go_on(gw, upstream):
         c.wait(quick)
         assert not c.streams[slow].ended
         assert c.wait(slow).status == 200
+
+
+# ---- with TLS ----
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("pki")).issue("a.test").ssl("a.test")
+
+
+@pytest.fixture
+def tls(gw, certificate):
+    """tls() -> a connection whose sides have agreed on HTTP/2."""
+    gw.put("/ssls/1", certificate)
+
+    def connect():
+        t = Tls(gw.tls_port, "a.test", alpn=["h2", "http/1.1"])
+        assert t.socket.selected_alpn_protocol() == "h2"
+        return t.socket
+    yield connect
+    gw.delete("/ssls/1")
+
+
+def test_requests_over_tls(gw, upstream, tls):
+    upstream.answer = lambda s: answer_digest(s) if s.method == "POST" else (200, [], payload(1 << 20, int(s.path[1:])))
+    proxy_all(gw, upstream)
+    with Client(gw, sock=tls()) as c:
+        gets = {c.open(f"/{i}"): i for i in range(20)}
+        body = payload(3 << 20)
+        assert c.ask("/", method="POST", body=body).body.decode() == digest(body)
+        c.wait(*gets)
+        for sid, i in gets.items():
+            assert digest(c.streams[sid].body) == digest(payload(1 << 20, i))
+    assert {k.lower(): v for k, v in upstream.last.headers}["x-forwarded-proto"] == "https"
+
+
+def test_a_connection_over_tls_rests_and_goes_on(gw, upstream, tls):
+    proxy_all(gw, upstream)
+    with Client(gw, sock=tls()) as c:
+        for _ in range(3):
+            assert c.ask("/").status == 200
+            wait_for(lambda: gw.connections("waiting") == 1, what="the connection is idle")
+
+
+def test_the_client_chooses_the_version(weir, upstream, certificate):
+    for on, agreed in ((True, "h2"), (False, "http/1.1")):
+        gw = weir({"apisix": {"enable_http2": on}})
+        gw.put("/ssls/1", certificate)
+        with Tls(gw.tls_port, "a.test", alpn=["http/1.1", "h2"]) as c:
+            assert c.socket.selected_alpn_protocol() == agreed  # the gateway's preference
+        with Tls(gw.tls_port, "a.test", alpn=["http/1.1"]) as c:
+            assert c.socket.selected_alpn_protocol() == "http/1.1" and c.ask("/", host="a.test").status == 404
+
+
+def test_the_preface_without_alpn_is_no_request(gw, upstream, certificate):
+    gw.put("/ssls/1", certificate)
+    with Tls(gw.tls_port, "a.test") as c:
+        c.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert c.socket.recv(100).startswith(b"HTTP/1.1 ")
+
+
+def test_a_drain_over_tls(weir, script, certificate):
+    asked, go = threading.Event(), threading.Event()
+
+    def serve(c):
+        c.request()
+        asked.set()
+        go.wait(20 * SLOW)
+        c.answer(b"late")
+
+    gw = weir()
+    gw.put("/ssls/1", certificate)
+    proxy_all(gw, script(serve))
+    with Raw(gw, sock=Tls(gw.tls_port, "a.test", alpn=["h2"]).socket) as c:
+        c.head(1, get("/"))
+        assert asked.wait(10 * SLOW)
+        gw.signal(signal.SIGTERM)
+        answer_ping(c)
+        go.set()
+        assert c.ending() == "NO_ERROR" and c.bodies[1] == b"late" and len(goaways(c)) == 2
 
 
 # ---- ends in the middle ----

@@ -243,7 +243,7 @@ def test_old_protocols_and_ciphers_as_configured(weir, certs):
 
 def test_alpn(gw, certs):
     gw.put("/ssls/a", certs("a.test").ssl("a.test"))
-    for offered, agreed in ((["http/1.1"], "http/1.1"), (["x", "http/1.1"], "http/1.1"), (None, None)):
+    for offered, agreed in ((["http/1.1"], "http/1.1"), (["x", "http/1.1"], "http/1.1"), (["http/1.1", "h2"], "h2"), (None, None)):
         with Tls(gw.tls_port, "a.test", alpn=offered) as c:
             assert c.socket.selected_alpn_protocol() == agreed
     assert "no application protocol" in refused(gw.tls_port, "a.test", alpn=["smtp"])
