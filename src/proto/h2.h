@@ -155,6 +155,7 @@ struct h2_session {
         uint8_t type, flags, need, pad; /* need: bytes before the payload proper */
         uint32_t id, left;
         bool is_new;              /* it opens a stream */
+        bool opens;               /* SETTINGS: windows */
         struct h2_stream *stream; /* NULL: what comes is skipped */
         int64_t since;
     } frame;

@@ -192,6 +192,16 @@ static enum h2_event_type headers_begin(struct h2_session *s, struct h2_event *e
     return begin_stream(s, ev);
 }
 
+/* A block may be larger than what it may mean, so that a large head gets its answer; but not by
+ * much. */
+static enum h2_event_type charge_block(struct h2_session *s, struct h2_event *ev)
+{
+    s->block.wire += s->frame.left;
+    return s->block.wire > 2 * (size_t)s->limits.head->head_bytes
+               ? h2_fail(s, ev, H2_ENHANCE_YOUR_CALM, "header block too large")
+               : H2_NONE;
+}
+
 static enum h2_event_type headers_prefix(struct h2_session *s, struct h2_event *ev)
 {
     const unsigned padded = (s->frame.flags & FLAG_PADDED) != 0;
@@ -204,6 +214,9 @@ static enum h2_event_type headers_prefix(struct h2_session *s, struct h2_event *
         (h2_u32(s->frame.text + padded) & H2_WINDOW_MAX) == s->frame.id) {
         s->block.is_bad = true; /* depends on itself */
     }
+    if (charge_block(s, ev) == H2_FAILED) {
+        return H2_FAILED;
+    }
     return st == NULL && s->frame.is_new
                ? h2_stream_error(s, ev, s->frame.id, NULL, H2_REFUSED_STREAM)
                : H2_NONE;
@@ -215,7 +228,7 @@ static enum h2_event_type continuation_begin(struct h2_session *s, struct h2_eve
     s->frame.stream = s->block.stream;
     return ++s->block.frames > H2_CONTINUATIONS
                ? h2_fail(s, ev, H2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
-               : H2_NONE;
+               : charge_block(s, ev);
 }
 
 static enum h2_event_type compression_error(struct h2_session *s, struct h2_event *ev)
@@ -225,10 +238,6 @@ static enum h2_event_type compression_error(struct h2_session *s, struct h2_even
 
 static enum h2_event_type block_run(struct h2_session *s, struct str bytes, struct h2_event *ev)
 {
-    s->block.wire += bytes.n;
-    if (s->block.wire > 2 * (size_t)s->limits.head->head_bytes) {
-        return h2_fail(s, ev, H2_ENHANCE_YOUR_CALM, "header block too large");
-    }
     return h2_block_decode(s, bytes, false) ? H2_NONE : compression_error(s, ev);
 }
 
@@ -326,11 +335,8 @@ static enum h2_event_type change_windows(struct h2_session *s, struct h2_event *
             return h2_fail(s, ev, H2_FLOW_CONTROL_ERROR, "window too large");
         }
     }
-    if (by <= 0) {
-        return H2_NONE;
-    }
-    *ev = (struct h2_event){.type = H2_WINDOW};
-    return H2_WINDOW;
+    s->frame.opens |= by > 0;
+    return H2_NONE;
 }
 
 static enum h2_event_type apply_setting(struct h2_session *s, struct h2_event *ev, unsigned id,
@@ -363,29 +369,32 @@ static enum h2_event_type apply_setting(struct h2_session *s, struct h2_event *e
 /* Entries are six bytes; they need not come whole. */
 static enum h2_event_type settings_run(struct h2_session *s, struct str bytes, struct h2_event *ev)
 {
-    enum h2_event_type rc = H2_NONE, one;
+    uint8_t *t = s->frame.text;
     for (size_t i = 0; i < bytes.n; i++) {
-        uint8_t *t = s->frame.text;
         t[s->frame.n++] = (uint8_t)bytes.p[i];
-        if (s->frame.n == 6) {
-            s->frame.n = 0;
-            one = apply_setting(s, ev, (unsigned)t[0] << 8 | t[1], h2_u32(t + 2));
-            rc = one == H2_NONE ? rc : one;
-            if (one == H2_FAILED) {
-                return H2_FAILED;
-            }
+        if (s->frame.n < 6) {
+            continue;
+        }
+        s->frame.n = 0;
+        if (apply_setting(s, ev, (unsigned)t[0] << 8 | t[1], h2_u32(t + 2)) == H2_FAILED) {
+            return H2_FAILED;
         }
     }
-    return rc;
+    return H2_NONE;
 }
 
 static enum h2_event_type settings_end(struct h2_session *s, struct h2_event *ev)
 {
-    if (!(s->frame.flags & FLAG_ACK)) {
-        s->has_peer_settings = true;
-        h2_write_settings_ack(s);
+    if (s->frame.flags & FLAG_ACK) {
+        return H2_NONE;
     }
-    return H2_NONE;
+    s->has_peer_settings = true;
+    h2_write_settings_ack(s);
+    if (!s->frame.opens) {
+        return H2_NONE;
+    }
+    *ev = (struct h2_event){.type = H2_WINDOW};
+    return H2_WINDOW;
 }
 
 static enum h2_event_type ping_prefix(struct h2_session *s, struct h2_event *ev)
@@ -475,7 +484,7 @@ static enum h2_event_type begin_frame(struct h2_session *s, struct h2_event *ev)
     s->frame.id = h2_u32(t + 5) & H2_WINDOW_MAX;
     s->frame.pad = 0;
     s->frame.stream = NULL;
-    s->frame.is_new = false;
+    s->frame.is_new = s->frame.opens = false;
     const struct kind *k = kind_of(s);
     const uint32_t id = s->frame.id;
     if (!s->has_peer_settings && (s->frame.type != F_SETTINGS || s->frame.flags & FLAG_ACK)) {
