@@ -18,6 +18,9 @@ static int carry(struct pump *p)
         }
         bool last = rc == 0;
         rc = client_await_request_body(p->x, last ? STR("") : run, last, deadline_in(p->send_ms));
+        if (rc == 0 && last && p->x->asked_upgrade) {
+            io_shut(p->x->io); /* of a tunnel */
+        }
         if (rc < 0 || last) {
             /* an upstream that stops reading may still answer: the request's fiber finds out */
             return rc;

@@ -8,15 +8,19 @@
  * log phase needs of the request is packed away until the end. Where that cannot be, two fibers
  * carry them.
  */
+#include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "event/relay.h"
 #include "fiber/fiber.h"
 #include "gateway/gateway.h"
+#include "gateway/pump.h"
 #include "gateway/steps.h"
 #include "http/req_keep.h"
 #include "upstream/pool.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 
 /* ---- without a fiber ---- */
@@ -170,8 +174,68 @@ static int send_ahead(struct io *to, struct str bytes)
     return bytes.n ? await_write(to, &iov, 1, deadline_in(60000)) : 0;
 }
 
+/* ---- over a stream of HTTP/2 (RFC 8441): its bodies are the two ways ---- */
+
+/* RFC 6455 4.2.2: did the upstream mean our key? The client cannot tell. */
+static bool is_accepted(const struct req *r, const struct headers *answer)
+{
+    const struct str text =
+        arena_cat(r->arena, headers_get_name(&r->headers, STR("Sec-WebSocket-Key")),
+                  STR("258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    EVP_Digest(text.p, text.n, sum, &n, EVP_sha1(), NULL);
+    return str_eq(headers_get_name(answer, STR("Sec-WebSocket-Accept")),
+                  base64_encode(r->arena, str_of((const char *)sum, n)));
+}
+
+/* Upstream to client, until one of them ends. */
+static int carry_to_stream(struct req *r, struct exchange *x, int64_t idle_ms)
+{
+    for (;;) {
+        struct str run;
+        int rc, n = client_await_body(x, &run, x->moved_ms + idle_ms);
+        if (n == -ETIMEDOUT && x->moved_ms + idle_ms > now_ms()) {
+            continue; /* the other way has moved */
+        }
+        if (n < 0) {
+            return n;
+        }
+        x->moved_ms = now_ms();
+        rc = r->transport->await_data(r, n > 0 ? run : STR(""), n == 0);
+        if (rc < 0 || n == 0) {
+            return rc;
+        }
+    }
+}
+
+static void await_stream_tunnel(struct req *r, struct proxied *p)
+{
+    struct exchange *x = &p->x;
+    if (!is_accepted(r, &x->parser.head.headers)) {
+        LOG_RATE(ERROR, "upstream %.*s: its answer to a WebSocket's opening is not of that opening",
+                 STR_ARG(r->upstream->id));
+        headers_init(&r->resp.headers, r->arena, 4);
+        req_reply(r, 502, STR_NONE);
+        request_await_reply(r);
+        return;
+    }
+    x->body.framing = H1_TO_CLOSE;
+    x->body.ahead = arena_str(r->arena, x->body.ahead);
+    x->moved_ms = now_ms();
+    r->resp.length = -1;
+    if (r->transport->await_head(r, STR(""), false) < 0 ||
+        (p->pump = pump_start(r, x, p->read_ms)) == NULL || carry_to_stream(r, x, p->read_ms) < 0) {
+        r->transport->abort(r);
+    }
+}
+
 void request_await_tunnel(struct req *r, struct proxied *p)
 {
+    if (r->major == 2) {
+        await_stream_tunnel(r, p);
+        return;
+    }
     struct str ahead, early = arena_str(r->arena, p->x.body.ahead);
     struct io *client = server_io(r, &ahead);
     struct headers *h = &r->resp.headers;

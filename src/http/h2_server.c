@@ -29,7 +29,8 @@ static struct h2_limits limits_of(const struct server *s)
                               .stream_window = set->weir.http2_stream_window,
                               .window = set->weir.http2_window,
                               .resets = set->weir.http2_resets,
-                              .control_frames = set->weir.http2_control_frames};
+                              .control_frames = set->weir.http2_control_frames,
+                              .connect_protocol = true};
 }
 
 struct h2_conn *h2_conn_new(struct conn *c)

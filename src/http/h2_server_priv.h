@@ -50,6 +50,7 @@ struct h2_req {
     size_t lent;       /* of the first block, until the next await */
     char *kept;        /* the buffer of the run that waits, when it was lent */
     bool continue_due; /* the client waits for 100 */
+    bool is_tunnel;    /* extended CONNECT: the bodies are its two ways */
     struct pace pace_in, pace_out;
 };
 

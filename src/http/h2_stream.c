@@ -7,6 +7,7 @@
  * copied.
  */
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "config/settings.h"
 #include "event/lend.h"
@@ -117,6 +118,9 @@ static int await_more_body(struct h2_req *q)
 {
     const struct settings *s = q->r.settings;
     const int64_t before = now_ms();
+    if (q->is_tunnel) {
+        return await_cond(&q->more, NEVER); /* when it is idle its other way finds out */
+    }
     int rc = await_cond(
         &q->more, pace_deadline(&q->pace_in, s->client_body_timeout_ms, s->weir.min_body_rate));
     const size_t n = q->first ? q->first->n - q->first->taken : 0;
@@ -358,6 +362,20 @@ static int await_buffer(struct h2_req *q, struct str body)
     return rc;
 }
 
+/* RFC 8441 5: 200 is what 101 is in HTTP/1.1. Without a tunnel no other success may look like one.
+ */
+static void answer_connect(struct h2_req *q)
+{
+    struct req *r = &q->r;
+    q->is_tunnel = r->resp.status == 101;
+    if (q->is_tunnel) {
+        headers_del(&r->resp.headers, STR("Sec-WebSocket-Accept"));
+        r->resp.status = 200;
+    } else if (r->resp.status >= 200 && r->resp.status < 300) {
+        r->resp.status = 502;
+    }
+}
+
 /* Content-Length where the status may have one (RFC 9110 8.6). */
 static int64_t length_of(const struct req *r)
 {
@@ -389,6 +407,9 @@ static int h2_await_head(struct req *r, struct str body, bool last)
         return -EALREADY;
     }
     conn_add_usual(r);
+    if (q->s.is_connect) {
+        answer_connect(q);
+    }
     const bool ends = conn_has_no_body(r) ||
                       (last && body.n == 0 && r->resp.trailers.n == 0 && r->resp.length <= 0);
     int rc = await_buffer(q, body);
@@ -492,6 +513,25 @@ static void stream_main(void *arg)
     req_end(q);
 }
 
+/* An extended CONNECT (RFC 8441) is to plugins and upstreams what it would be in HTTP/1.1. */
+static void take_connect(struct h2_req *q)
+{
+    struct req *r = &q->r;
+    uint64_t key[2] = {random_u64(), random_u64()};
+    if (!str_ieq(q->s.protocol, STR("websocket"))) {
+        q->s.refuse = 501;
+        return;
+    }
+    r->method = STR("GET");
+    r->method_id = M_GET;
+    r->upgrade = true;
+    r->has_body = false;
+    r->max_body = 0;
+    headers_set_id(&r->headers, H_UPGRADE, STR("websocket"));
+    headers_set(&r->headers, STR("Sec-WebSocket-Key"),
+                base64_encode(r->arena, str_of((const char *)key, sizeof(key))));
+}
+
 void h2_req_start(struct h2_req *q)
 {
     struct req *r = &q->r;
@@ -499,6 +539,9 @@ void h2_req_start(struct h2_req *q)
     r->major = 2;
     r->minor = 0;
     r->settings = q->h->c->server->settings; /* a reload may have come meanwhile */
+    if (q->s.is_connect) {
+        take_connect(q);
+    }
     q->continue_due = r->expect_continue && r->has_body;
     int64_t began = overload_begin();
     if (fiber_start("stream", stream_main, q) == NULL) {

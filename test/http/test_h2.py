@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 towards clients: traffic as it should be, and how a connection ends."""
+import base64
+import hashlib
 import shutil
 import signal
 import subprocess
 import threading
 
 import pytest
-from h2test import ACK, CODES, GOAWAY, PING, Client, Raw, frame, get
+from h2test import ACK, CODES, GOAWAY, PING, Client, Raw, Stream, frame, get
 from pki import Authority, Tls
 from weirtest import SLOW, chunked, digest, payload, proxy_all, wait_for
 
@@ -187,6 +189,139 @@ def test_a_plugin_waits_while_others_go_on(gw, upstream):
         c.wait(quick)
         assert not c.streams[slow].ended
         assert c.wait(slow).status == 200
+
+
+# ---- WebSocket (RFC 8441) ----
+
+def ws(path="/ws", *fields, protocol="websocket"):
+    return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path), (":authority", "a.test"), ("sec-websocket-version", "13"), *fields]
+
+
+def accept(key):
+    return base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+
+
+def opened(fn, early=b""):
+    """An upstream that switches and goes on with fn."""
+    def serve(c):
+        head = c.head()
+        c.heads = dict(head.headers)
+        key = {k.lower(): v for k, v in head.headers}["sec-websocket-key"]
+        c.send(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept(key)}\r\nX-Up: 1\r\n\r\n".encode(), early)
+        fn(c, head)
+    return serve
+
+
+def echo(c, head):
+    while data := c.some():
+        c.send(data)
+
+
+def test_a_websocket_over_a_stream(gw, script):
+    heads = []
+
+    def up(c, head):
+        heads.append(head)
+        echo(c, head)
+
+    proxy_all(gw, script(opened(up, b"early")), enable_websocket=True)
+    logged = gw.logged()
+    with Raw(gw) as c:
+        c.head(1, ws("/ws?a=b", ("sec-websocket-protocol", "chat")), end=False)
+        c.read(lambda: c.bodies.get(1) == b"early")
+        assert [f for f in c.frames if f[0] == 4 and b"\0\x08\0\0\0\1" in f[3]]  # it was offered
+        h = dict(c.heads[1][0])
+        assert h[":status"] == "200" and h["x-up"] == "1" and not {"sec-websocket-accept", "upgrade", "connection", "content-length"} & set(h)
+        c.data(1, b"\x81\x02hi", end=False)
+        c.read(lambda: c.bodies.get(1) == b"early\x81\x02hi")
+        c.data(1)  # ends it
+        assert c.read(lambda: 1 in c.ended)
+    up = {k.lower(): v for k, v in heads[0].headers}
+    assert heads[0].line == "GET /ws?a=b HTTP/1.1"
+    assert (up["upgrade"], up["connection"], up["sec-websocket-version"], up["sec-websocket-protocol"]) == ("websocket", "Upgrade", "13", "chat")
+    assert '"GET /ws?a=b HTTP/2.0" 200' in gw.access_lines(logged + 1)[-1]
+
+
+def test_a_websocket_carries_much_both_ways_beside_other_streams(gw, script):
+    total, sums = 4 << 20, []
+
+    def up(c, head):
+        sender = threading.Thread(target=c.send, args=(payload(total, 2),))
+        sender.start()
+        sums.append(digest(c.exactly(total)))
+        sender.join()
+
+    proxy_all(gw, script(opened(up)), enable_websocket=True)
+    with Client(gw) as c:
+        sid = c.h2.get_next_available_stream_id()
+        c.streams[sid] = Stream()
+        c.h2.send_headers(sid, ws())
+        c.flush()
+        c.send(sid, payload(total, 1), end=False)
+        c.until(lambda: len(c.streams[sid].body) == total)
+        assert digest(c.streams[sid].body) == digest(payload(total, 2))
+        c.wait(sid)
+    assert sums == [digest(payload(total, 1))]
+
+
+@pytest.mark.parametrize("how", ["reset", "leave"])
+def test_a_websocket_ends_with_its_stream(gw, script, how):
+    ended = threading.Event()
+
+    def up(c, head):
+        c.rest()
+        ended.set()
+
+    proxy_all(gw, script(opened(up, b"x")), enable_websocket=True)
+    c = Raw(gw)
+    c.head(1, ws(), end=False)
+    c.read(lambda: c.bodies.get(1))
+    c.rst(1) if how == "reset" else c.close()
+    assert ended.wait(10 * SLOW)
+    c.close()
+
+
+def test_an_idle_websocket_is_ended(gw, script):
+    up = script(opened(lambda c, head: c.rest()))
+    proxy_all(gw, up.nodes(timeout={"connect": 5, "send": 5, "read": 1}), enable_websocket=True)
+    with Raw(gw) as c:
+        c.head(1, ws(), end=False)
+        assert c.status(1) == 200 and c.reset(1) == "INTERNAL_ERROR"
+
+
+REFUSALS = {
+    "no switch": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", 502),
+    "refused": (b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno", 426),
+    "somebody else's": (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nevil", 502),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_no_tunnel_without_a_switch(gw, script, kind):
+    answer, status = REFUSALS[kind]
+
+    def up(c):
+        c.head()
+        c.send(answer)
+        c.rest()
+
+    gw.allowed.append("is not of that opening")
+    proxy_all(gw, script(up).nodes(retries=0), enable_websocket=True)
+    with Raw(gw) as c:
+        c.head(1, ws(), end=False)
+        assert c.status(1) == status
+        c.read(lambda: 1 in c.ended)
+        assert b"evil" not in c.bodies.get(1, b"")
+
+
+def test_no_tunnel_where_it_is_not_enabled(gw, upstream):
+    proxy_all(gw, upstream)
+    with Raw(gw) as c:
+        c.head(1, ws(), end=False)
+        assert c.status(1) == 502
+        c.head(3, ws(protocol="connect-udp"), end=False)
+        assert c.status(3) == 501
+    assert [s.method for s in upstream.seen] == ["GET"] and "Upgrade" not in dict(upstream.seen[0].headers)
 
 
 # ---- with TLS ----

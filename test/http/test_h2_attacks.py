@@ -289,7 +289,8 @@ BAD_HEADS = {
     "authority with user": get(authority="u@a"), "authority with blank": get(authority="a b"), "authority with CR": get(authority="a\r"), "authority with path": get(authority="a/b"), "authority with bad port": get(authority="a:99999"),
     "empty authority": get(authority=""), "no authority": get(authority=None), "no path": get(None), "no scheme": get(scheme=None), "no method": get(method=None), "nothing": [],
     "pseudo after regular": [("x", "y"), *get()], "repeated pseudo": [*get(), (":method", "GET")], "two hosts": get("/", ("host", "a"), ("host", "b")),
-    "CONNECT with path": get(method="CONNECT"), "extended CONNECT": [*get(method="CONNECT"), (":protocol", "websocket")],
+    "CONNECT with path": get(method="CONNECT"),
+    "extended CONNECT to nowhere": [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":authority", "a")],
 }
 
 
