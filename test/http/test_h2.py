@@ -10,7 +10,7 @@ import threading
 import pytest
 from h2test import ACK, CODES, GOAWAY, PING, Client, Raw, Stream, frame, get
 from pki import Authority, Tls
-from weirtest import SLOW, chunked, digest, payload, proxy_all, wait_for
+from weirtest import SLOW, chunked, digest, free_port, payload, proxy_all, wait_for
 
 
 def curl(*args):
@@ -42,6 +42,13 @@ def test_both_versions_share_the_port(gw, upstream):
     r = curl("-w", "%{http_version} %{http_code}", f"http://127.0.0.1:{gw.port}/")
     assert r.stdout == b"hello from upstream2 200"
     assert gw.get("/").body == b"hello from upstream"
+
+
+def test_it_begins_behind_a_proxy_header_too(weir, upstream):
+    port = free_port()
+    gw = weir({"apisix": {"proxy_protocol": {"listen_http_port": port}}})
+    proxy_all(gw, upstream)
+    assert curl("--haproxy-protocol", "-w", "%{http_version}", f"http://127.0.0.1:{port}/").stdout == b"hello from upstream2"
 
 
 def test_it_can_be_switched_off(weir, upstream, client):
