@@ -54,7 +54,7 @@ def weir(upstream, denied, tmp_path_factory):
     """The real binary, with routes put through the Admin API."""
     import weirtest
 
-    gateway = weirtest.Gateway()
+    gateway = weirtest.Gateway({"apisix": {"enable_http2": False}})  # the bytes are meant for HTTP/1.1
     for n, (uri, node) in enumerate((("/*", upstream), ("/denied/*", denied)), 1):
         nodes = {"type": "roundrobin", "nodes": {f"127.0.0.1:{node.port}": 1}}
         gateway.put(f"/routes/{n}", {"uri": uri, "enable_websocket": True, "upstream": nodes})
