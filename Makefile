@@ -4,7 +4,7 @@ BUILD ?= build
 .PHONY: all deps everything run test test-long test-asan test-tsan bench lint fuzz install clean
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet weir
+	@ninja -C $(BUILD) --quiet weir weir_protobuf.so
 
 everything: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet

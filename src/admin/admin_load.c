@@ -10,7 +10,7 @@
 static const int load_order[K_COUNT] = {
     [K_PLUGIN_METADATA] = 0, [K_UPSTREAM] = 1,   [K_PLUGIN_CONFIG] = 2, [K_CONSUMER_GROUP] = 3,
     [K_CONSUMER] = 4,        [K_CREDENTIAL] = 5, [K_GLOBAL_RULE] = 6,   [K_SERVICE] = 7,
-    [K_ROUTE] = 8,           [K_SSL] = 0,
+    [K_ROUTE] = 8,           [K_SSL] = 0,        [K_PROTO] = 0,
 };
 
 static int by_load_order(const void *x, const void *y)

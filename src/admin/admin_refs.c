@@ -81,6 +81,11 @@ static bool splits_traffic_to(const struct object *o, struct str id)
     return false;
 }
 
+static bool transcodes_with(const struct object *o, struct str id)
+{
+    return names_id(json_get(json_get(o->json, "plugins"), "grpc-transcode"), "proto_id", id);
+}
+
 /* One way of using an object of kind `used`. */
 struct usage {
     enum object_kind used, user;
@@ -100,6 +105,8 @@ static const struct usage usages[] = {
     {K_SERVICE, K_ROUTE, uses_service_id, "service directly", "route"},
     {K_PLUGIN_CONFIG, K_ROUTE, uses_plugin_config_id, "plugin config", "route"},
     {K_CONSUMER_GROUP, K_CONSUMER, uses_group_id, "consumer group", "consumer"},
+    {K_PROTO, K_ROUTE, transcodes_with, "proto", "route"},
+    {K_PROTO, K_SERVICE, transcodes_with, "proto", "service"},
 };
 
 int refs_check_delete(enum object_kind kind, struct str id, struct err *e)

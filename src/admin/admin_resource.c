@@ -24,6 +24,7 @@ static const struct face faces[] = {
     {K_PLUGIN_CONFIG, .patches = true, .has_times = true},
     {K_PLUGIN_METADATA, .id_outside = true},
     {K_SSL, .posts = true, .patches = true, .has_times = true},
+    {K_PROTO, .posts = true, .has_times = true},
 };
 
 const struct face *face_find(struct str plural)

@@ -26,7 +26,8 @@
     X(GLOBAL_RULE, "global_rules", "global rule") \
     X(PLUGIN_CONFIG, "plugin_configs", "plugin config") \
     X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata") \
-    X(SSL, "ssls", "ssl")
+    X(SSL, "ssls", "ssl") \
+    X(PROTO, "protos", "proto")
 enum object_kind {
 #define X(id, plural, word) K_##id,
     OBJECT_KINDS(X)
@@ -37,6 +38,7 @@ enum object_kind {
 
 struct plugin; /* plugin/plugin.h */
 struct hosts;  /* config/hosts.h */
+struct pb_schema;
 
 /* `_meta` of one plugin in one object. */
 struct plugin_meta {
@@ -95,6 +97,7 @@ struct upstream_conf {
     struct str type;
     struct str scheme; /* http, https ... */
     bool tls;
+    bool grpc; /* HTTP/2 */
     const struct upstream_node *nodes;
     unsigned n_nodes;
     bool has_domain;
@@ -203,6 +206,11 @@ struct plugin_metadata {
     struct object o;
     const struct plugin *plugin;
     const void *conf;
+};
+
+struct proto {
+    struct object o;
+    const struct pb_schema *schema; /* proto/pb.h */
 };
 
 /* What an auth plugin finds by key: who it is and the plugin's consumer configuration. */

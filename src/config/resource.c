@@ -24,6 +24,7 @@ static const struct resource_type *const types[K_COUNT] = {
     [K_PLUGIN_CONFIG] = &plugin_config_type,
     [K_PLUGIN_METADATA] = &plugin_metadata_type,
     [K_SSL] = &ssl_type,
+    [K_PROTO] = &proto_type,
 };
 
 uint64_t serial_next(void)

@@ -33,7 +33,7 @@ struct resource_type {
 };
 extern const struct resource_type route_type, service_type, upstream_type, consumer_type,
     credential_type, consumer_group_type, global_rule_type, plugin_config_type,
-    plugin_metadata_type, ssl_type;
+    plugin_metadata_type, ssl_type, proto_type;
 
 /* ---- schema texts that several kinds have ---- */
 /* clang-format off */

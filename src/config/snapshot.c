@@ -267,6 +267,7 @@ static void relink(struct snapshot *s, enum object_kind k, void *old, void *new)
     case K_GLOBAL_RULE:
     case K_PLUGIN_CONFIG:
     case K_PLUGIN_METADATA:
+    case K_PROTO:
     case K_COUNT:
         break; /* looked up by id when they are needed */
     }

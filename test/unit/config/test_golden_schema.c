@@ -67,6 +67,7 @@ static void schemas_equal_the_references(void)
         {K_GLOBAL_RULE, "global_rule"},
         {K_PLUGIN_CONFIG, "plugin_config"},
         {K_SSL, "ssl"},
+        {K_PROTO, "proto"},
     };
     json_t *all = golden();
 
