@@ -62,19 +62,18 @@ static void form_add(json_t *form, struct str name, json_t *v)
     }
 }
 
-static json_t *from_form(const struct req *r)
+json_t *body_form_tree(struct arena *a, struct str text)
 {
     json_t *form = json_object();
-    struct str rest = r->body, pair;
+    struct str rest = text, pair;
 
     while (str_split(&rest, '&', &pair)) {
         const ptrdiff_t eq = str_index(pair, '=');
         const struct str name = eq < 0 ? pair : str_head(pair, (size_t)eq);
         if (name.n > 0) {
-            form_add(form, uri_decode(r->arena, name, true),
-                     eq < 0
-                         ? json_true()
-                         : string_new(uri_decode(r->arena, str_skip(pair, (size_t)eq + 1), true)));
+            form_add(form, uri_decode(a, name, true),
+                     eq < 0 ? json_true()
+                            : string_new(uri_decode(a, str_skip(pair, (size_t)eq + 1), true)));
         }
     }
     return form;
@@ -109,7 +108,7 @@ static json_t *tree_of(const struct req *r)
     case BODY_JSON:
         return from_json(r);
     case BODY_FORM:
-        return from_form(r);
+        return body_form_tree(r->arena, r->body);
     case BODY_MULTIPART:
         return from_multipart(r);
     case BODY_OTHER:

@@ -15,3 +15,5 @@ enum body_kind body_kind_of(const struct req *r);
  * another kind, longer than max bytes, or malformed. Borrowed, valid as long as the request.
  */
 const json_t *body_await_tree(struct req *r, uint64_t max);
+/* The fields of a form, or the arguments of a query, as above. New reference. */
+json_t *body_form_tree(struct arena *a, struct str form);
