@@ -299,6 +299,12 @@ static int upstream_after(const struct check *c)
 
 /* ---- building ---- */
 
+static bool is_http_scheme(struct str scheme)
+{
+    return str_eq(scheme, STR("http")) || str_eq(scheme, STR("https")) ||
+           str_eq(scheme, STR("grpc")) || str_eq(scheme, STR("grpcs"));
+}
+
 static bool is_tls_scheme(struct str scheme)
 {
     return str_eq(scheme, STR("https")) || str_eq(scheme, STR("grpcs")) ||
@@ -431,7 +437,7 @@ static void warn_unsupported(const struct upstream_json *j, struct str id)
                  "as healthy",
                  STR_ARG(id));
     }
-    if (!str_eq(j->scheme, STR("http")) && !str_eq(j->scheme, STR("https"))) {
+    if (!is_http_scheme(j->scheme)) {
         LOG_RATE(
             WARN,
             "upstream %.*s: scheme %.*s is not supported by this build, requests to it are refused",
@@ -479,7 +485,9 @@ static void conf_fill(struct arena *a, const json_t *value, struct str id, struc
         .name = j.name,
         .type = j.type,
         .scheme = j.scheme,
+        .is_http = is_http_scheme(j.scheme),
         .tls = is_tls_scheme(j.scheme),
+        .grpc = str_starts(j.scheme, STR("grpc")),
         .retries = j.retries,
         .retry_timeout_ms = seconds_to_ms(j.retry_timeout),
         .has_timeout = j.has_timeout,

@@ -51,6 +51,7 @@ struct io {
     bool lenient;  /* io_set_min_drain() does not apply: await_connect() sets it */
     uint32_t slot; /* the back end's */
     struct fiber *reader, *writer;
+    void *owner;                        /* for on_readable(): whatever who opened it likes */
     void (*on_readable)(struct io *io); /* io_watch(); NULL while a fiber reads */
     struct relay *relay;                /* that has it; NULL: none */
     struct io_ring ring;                /* of io_uring.c */

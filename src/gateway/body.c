@@ -6,12 +6,18 @@
 
 #include <errno.h>
 
+/* A client that talks may wait for an answer to what it has said: only what is here is read. */
+static bool is_silent(const struct req *r)
+{
+    return r->is_talk && !r->transport->has_body(r);
+}
+
 /* Runs are gathered until the end, or until there are as many bytes as the request's plugins want
  * to have first. */
 static int gather(struct req *r, struct upload *u)
 {
+    *u = (struct upload){.first = STR("")};
     if (r->up.gather == 0) {
-        *u = (struct upload){.first = STR("")};
         return 0;
     }
     size_t cap = r->content_length > 0 && r->content_length < UPLOAD_BUFFER
@@ -19,7 +25,7 @@ static int gather(struct req *r, struct upload *u)
                      : 4096;
     char *p = arena_bytes(r->arena, cap);
     size_t n = 0;
-    for (;;) {
+    while (!is_silent(r)) {
         struct str run;
         int rc = r->transport->await_body(r, &run);
         if (rc < 0) {
@@ -39,6 +45,7 @@ static int gather(struct req *r, struct upload *u)
             return 0;
         }
     }
+    return 0;
 }
 
 enum verdict request_await_upload(struct req *r, struct upload *u)
@@ -54,6 +61,7 @@ enum verdict request_await_upload(struct req *r, struct upload *u)
     } else if (!r->has_body) {
         *u = (struct upload){.first = STR(""), .complete = true};
     } else {
+        r->is_talk = r->upstream->grpc && r->content_length < 0 && r->transport->has_body;
         int rc = gather(r, u);
         if (rc < 0) {
             return req_body_failed(r, rc);

@@ -20,6 +20,7 @@
 #include "plugin/chain.h"
 #include "plugin/compress.h"
 #include "upstream/balancer.h"
+#include "upstream/h2_pool.h"
 #include "upstream/pool.h"
 
 #include <errno.h>
@@ -288,6 +289,7 @@ static void take_settings(struct core *c, const struct settings *s, struct gatew
     server_set_limits(&c->server, s);
     c->max_connections = connections_share(s, c->cores);
     if (c->tls.trust != NULL || t.trust != NULL) {
+        h2_pool_forget();
         pool_forget(); /* who was trusted, may not be any more */
     }
     c->tls = t;
@@ -341,6 +343,7 @@ static void core_fini(struct core *c)
     server_close_all(&c->server);
     fiber_run_ready();
     server_thread_fini();
+    h2_pool_fini();
     pool_fini();
     balancer_core_fini();
     access_log_free(c->log);

@@ -18,6 +18,7 @@
 #include "gateway/steps.h"
 #include "gateway/tls.h"
 #include "upstream/balancer.h"
+#include "upstream/h2_pool.h"
 #include "upstream/pool.h"
 
 #include <errno.h>
@@ -140,6 +141,15 @@ static struct str host_for(const struct req *r, const struct upstream_node *node
     return now.n ? now : node->host_header;
 }
 
+/* What a gRPC server insists on. */
+static void fill_grpc(const struct req *r, struct headers *own)
+{
+    if (!str_starts(headers_get(&r->headers, H_CONTENT_TYPE), STR("application/grpc"))) {
+        headers_add_id(own, H_CONTENT_TYPE, STR("application/grpc"));
+    }
+    headers_add_id(own, H_TE, STR("trailers"));
+}
+
 /* The fields that the gateway says to the upstream (runtime.md section 8); the others are passed.
  */
 static void fill_own(struct req *r, const struct upstream_node *node, struct proxied *p,
@@ -158,6 +168,9 @@ static void fill_own(struct req *r, const struct upstream_node *node, struct pro
     headers_add_id(own, H_X_REAL_IP, r->remote_addr);
     headers_add_id(own, H_X_FORWARDED_FOR,
                    had.n ? arena_join(r->arena, had, STR(", "), r->remote_addr) : r->remote_addr);
+    if (r->upstream->grpc) {
+        fill_grpc(r, own);
+    }
 }
 
 /* ---- one try ---- */
@@ -166,8 +179,9 @@ enum outcome {
     GOT_HEAD,
     FAILED_BEFORE_SEND, /* connecting: anything may be tried again */
     FAILED_AFTER_SEND,
-    FAILED_STALE, /* a pooled connection was closed under us, nothing came back */
-    FAILED_CLIENT /* the client is the reason */
+    FAILED_STALE,  /* a pooled connection was closed under us, nothing came back */
+    FAILED_UNSEEN, /* the upstream said that it did not look at the request */
+    FAILED_CLIENT  /* the client is the reason */
 };
 
 struct attempt {
@@ -206,7 +220,7 @@ static struct client_request request_for(struct attempt *a, const struct upstrea
                                    .target = r->up.uri.p ? r->up.uri : r->target,
                                    .own = own,
                                    .passed = &r->headers,
-                                   .drop = NOT_PASSED,
+                                   .drop = NOT_PASSED | (own->present & H1_BIT(H_CONTENT_TYPE)),
                                    .body_length = u->length,
                                    .body = u->first,
                                    .last = u->complete};
@@ -260,6 +274,9 @@ static enum outcome classify(struct attempt *a, bool reused)
         a->error = p->pump->client_error;
         return FAILED_CLIENT;
     }
+    if (p->x.unprocessed) {
+        return FAILED_UNSEEN;
+    }
     return reused && !p->x.got_bytes && a->error != -ETIMEDOUT ? FAILED_STALE : FAILED_AFTER_SEND;
 }
 
@@ -274,23 +291,62 @@ static struct str name_of_host(struct str host)
     return colon >= 0 ? str_head(host, (size_t)colon) : host;
 }
 
+/* A connection, and the exchange on it. */
+static int await_exchange(struct attempt *a, const struct addr *addr, const struct upconn_tls *tls,
+                          bool fresh, bool *reused)
+{
+    struct req *r = a->r;
+    struct proxied *p = a->p;
+    const int64_t deadline = deadline_in(a->timeout.connect_ms);
+    int rc;
+    if (r->upstream->grpc) {
+        struct h2_client *c;
+        p->c = NULL;
+        rc = await_h2_upconn(addr, tls, fresh, &a->limits, deadline, &c, reused);
+        if (rc == 0) {
+            h2_exchange_begin(&p->x, c, r->arena, tls ? STR("https") : STR("http"));
+            p->x.is_talk = r->is_talk;
+        }
+        return rc;
+    }
+    rc = await_upconn_tls(addr, tls, fresh, deadline, &p->c, reused);
+    if (rc == 0) {
+        client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
+        p->x.head_first = r->transport->is_crowded ? r->transport->is_crowded(r) : p->c->had_large;
+    }
+    return rc;
+}
+
 static int await_conn(struct attempt *a, const struct balancer_target *t, bool fresh, bool *reused)
 {
     struct req *r = a->r;
     struct upconn_tls tls, *with = NULL;
-    int64_t deadline = deadline_in(a->timeout.connect_ms);
     if (r->upstream->tls) {
         with = &tls;
         if (!request_upstream_tls(r, t->node, name_of_host(host_for(r, t->node)), with)) {
             a->why = STR("its tls cannot be used");
             return -EPROTO;
         }
+        tls.alpn = r->upstream->grpc ? STR("\2h2") : STR("");
     }
-    int rc = await_upconn_tls(&t->addr, with, fresh, deadline, &a->p->c, reused);
+    int rc = await_exchange(a, &t->addr, with, fresh, reused);
     if (rc == -EPROTO) {
         a->why = arena_str(r->arena, str_c(tls_reason()));
     }
     return rc;
+}
+
+/* The exchange is over; limits NULL: nothing may follow it on its connection. */
+static void end_exchange(struct proxied *p, const struct pool_limits *limits)
+{
+    if (p->x.h2) {
+        h2_exchange_end(&p->x);
+    } else if (limits) {
+        upconn_put(p->c, limits);
+    } else {
+        upconn_close(p->c);
+    }
+    p->c = NULL;
 }
 
 static enum outcome await_try(struct attempt *a, const struct balancer_target *t, bool fresh)
@@ -314,8 +370,6 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
                                                 : FAILED_BEFORE_SEND;
     }
     try->connect_us = reused ? 0 : now_us() - start;
-    client_init(&p->x, &p->c->io, r->arena, &core_of(r)->server.limits, r->method_id);
-    p->x.head_first = r->transport->is_crowded ? r->transport->is_crowded(r) : p->c->had_large;
     a->error = send_request(a, t->node);
     if (a->error == 0) {
         a->error = read_head(a);
@@ -333,8 +387,7 @@ static enum outcome await_try(struct attempt *a, const struct balancer_target *t
     if (p->pump) {
         pump_await_stop(p->pump);
     }
-    upconn_close(p->c);
-    p->c = NULL;
+    end_exchange(p, NULL);
     return o;
 }
 
@@ -359,7 +412,8 @@ static bool may_retry(const struct attempt *a, enum outcome o)
     if (o == FAILED_CLIENT) {
         return false;
     }
-    return o == FAILED_BEFORE_SEND || (a->p->upload.complete && is_idempotent(a));
+    return o == FAILED_BEFORE_SEND ||
+           (a->p->upload.complete && (o == FAILED_UNSEEN || is_idempotent(a)));
 }
 
 static enum verdict balancer_failed(struct req *r, enum balancer_result rc)
@@ -444,7 +498,7 @@ static enum verdict await_tries(struct attempt *a)
             mirror(a, t.node);
         }
         o = await_try(a, &t, false);
-        if (o == FAILED_STALE && may_retry(a, FAILED_AFTER_SEND)) {
+        if ((o == FAILED_STALE || o == FAILED_UNSEEN) && may_retry(a, o)) {
             r->n_tries--; /* the pool's fault, not the node's */
             o = await_try(a, &t, true);
         }
@@ -479,7 +533,7 @@ enum verdict request_await_proxy(struct req *r, struct proxied *p)
                  STR_ARG(r->upstream->id));
         return req_reply(r, 503, STR_NONE);
     }
-    if (!str_eq(r->upstream->scheme, STR("http")) && !str_eq(r->upstream->scheme, STR("https"))) {
+    if (!r->upstream->is_http) {
         LOG_RATE(ERROR, "upstream %.*s: scheme %.*s is not available in this build",
                  STR_ARG(r->upstream->id), STR_ARG(r->upstream->scheme));
         return req_reply(r, 502, STR_NONE);
@@ -509,11 +563,9 @@ void proxied_end(struct req *r, struct proxied *p)
     balancer_done(&p->walk, r->tries[r->n_tries - 1].header_us);
     balancer_end(&p->walk);
     struct pool_limits limits = pool_limits_of(r);
-    p->c->had_large = p->x.parser.head.content_length >= LARGE_BODY;
-    if (client_is_reusable(&p->x) && !fiber_is_cancelled(fiber_self())) {
-        upconn_put(p->c, &limits);
-    } else {
-        upconn_close(p->c);
+    if (p->c) {
+        p->c->had_large = p->x.parser.head.content_length >= LARGE_BODY;
     }
-    p->c = NULL;
+    const bool reusable = client_is_reusable(&p->x) && !fiber_is_cancelled(fiber_self());
+    end_exchange(p, reusable ? &limits : NULL);
 }

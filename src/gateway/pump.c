@@ -5,8 +5,6 @@
 #include "fiber/fiber.h"
 #include "http/server.h"
 
-#include <sys/socket.h>
-
 static int carry(struct pump *p)
 {
     for (;;) {
@@ -38,7 +36,7 @@ static void pump_main(void *arg)
     p->x->moved_ms = now_ms();
     if (p->client_error) {
         /* half a request must not look whole, and nobody will answer it */
-        shutdown(p->x->io->fd, SHUT_RDWR);
+        client_abort(p->x);
     }
     p->done = true;
     if (p->watch) {

@@ -181,8 +181,12 @@ static void send_whole(struct req *r, struct proxied *p)
         cut(r, p, rc);
         return;
     }
+    if (p->x.body.framing == H1_CHUNKED) {
+        r->resp.trailers = p->x.body.chunked.trailers;
+    }
     whole = filter_body(r, whole, COMPRESS_END);
-    r->resp.length = (int64_t)whole.n;
+    /* trailers need a framing that has a place for them */
+    r->resp.length = r->resp.trailers.n > 0 ? -1 : (int64_t)whole.n;
     r->transport->await_head(r, whole, true);
 }
 
@@ -222,11 +226,12 @@ static int await_moved(struct req *r, struct proxied *p)
     return 0;
 }
 
-/* Nothing is read that would only wait for the client, where many answers share a connection. */
+/* Nothing is read that would only wait for the client, where many answers share a connection.
+ * (Exchanges with ops keep what comes, within bounds.) */
 static int await_room(struct req *r, struct proxied *p)
 {
     const struct transport *t = r->transport;
-    if (t->is_crowded == NULL || !t->is_crowded(r) || client_has_run(&p->x) ||
+    if (t->is_crowded == NULL || !t->is_crowded(r) || client_has_run(&p->x) || p->x.ops ||
         await_readable(p->x.io, deadline_in(p->read_ms)) < 0) {
         return 0;
     }
@@ -254,7 +259,7 @@ static void stream(struct req *r, struct proxied *p)
             cut(r, p, got);
             return;
         }
-        last = got == 0 || (p->x.body.ended && p->x.body.framing == H1_LENGTH);
+        last = got == 0 || p->x.body.ended;
         run = got == 0 ? STR("") : run;
         if (last && p->x.body.framing == H1_CHUNKED) {
             r->resp.trailers = p->x.body.chunked.trailers;

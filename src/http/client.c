@@ -3,6 +3,7 @@
 #include "http/client.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #define SMALL_READ 2048
 #define HEAD_READ 4096
@@ -52,6 +53,9 @@ static struct iovec write_head(struct exchange *x, const struct client_request *
 
 int client_await_request(struct exchange *x, const struct client_request *q, int64_t deadline)
 {
+    if (x->ops) {
+        return x->ops->await_request(x, q, deadline);
+    }
     struct iovec iov[4] = {write_head(x, q)};
     char size_line[18];
 
@@ -67,6 +71,9 @@ int client_await_request(struct exchange *x, const struct client_request *q, int
 
 int client_await_request_body(struct exchange *x, struct str body, bool last, int64_t deadline)
 {
+    if (x->ops) {
+        return x->ops->await_request_body(x, body, last, deadline);
+    }
     struct iovec iov[3];
     char size_line[18];
     int rc =
@@ -163,6 +170,9 @@ int client_await_response(struct exchange *x,
                           int (*on_interim)(void *arg, const struct h1_head *head), void *arg,
                           int64_t idle_ms)
 {
+    if (x->ops) {
+        return x->ops->await_response(x, on_interim, arg, idle_ms);
+    }
     struct str ahead = STR("");
     for (int interims = 0; interims < 32; interims++) {
         int rc = await_one_head(x, ahead, idle_ms);
@@ -187,11 +197,14 @@ int client_await_response(struct exchange *x,
 
 bool client_has_run(const struct exchange *x)
 {
-    return h1_body_has_next(&x->body);
+    return x->ops ? x->ops->has_run(x) : h1_body_has_next(&x->body);
 }
 
 void client_own_runs(struct exchange *x)
 {
+    if (x->ops) {
+        return; /* they stay as they are */
+    }
     x->own_runs = x->kept = true;
     x->body.ahead = arena_str(x->arena, x->body.ahead);
 }
@@ -231,6 +244,9 @@ static int await_body_bytes(struct exchange *x, int64_t deadline)
 
 int client_await_body(struct exchange *x, struct str *run, int64_t deadline)
 {
+    if (x->ops) {
+        return x->ops->await_body(x, run, deadline);
+    }
     for (;;) {
         enum h1_body_result rc = h1_body_next(&x->body, run);
         if (rc == BODY_MORE) {
@@ -275,4 +291,13 @@ bool client_is_reusable(const struct exchange *x)
 {
     return x->request_done && x->body.ended && x->body.ahead.n == 0 && x->parser.head.keepalive &&
            x->body.framing != H1_TO_CLOSE && x->body.framing != H1_TUNNEL;
+}
+
+void client_abort(struct exchange *x)
+{
+    if (x->ops) {
+        x->ops->abort(x);
+    } else {
+        shutdown(x->io->fd, SHUT_RDWR);
+    }
 }

@@ -13,8 +13,26 @@
 
 #define SMALL_REST 32
 
+struct exchange;
+struct client_request;
+/* An exchange over another version of HTTP than 1.1 (h2_client.c): each stands for the client_...()
+ * function of its name. */
+struct exchange_ops {
+    int (*await_request)(struct exchange *x, const struct client_request *q, int64_t deadline);
+    int (*await_request_body)(struct exchange *x, struct str body, bool last, int64_t deadline);
+    int (*await_response)(struct exchange *x,
+                          int (*on_interim)(void *arg, const struct h1_head *head), void *arg,
+                          int64_t idle_ms);
+    int (*await_body)(struct exchange *x, struct str *run, int64_t deadline);
+    bool (*has_run)(const struct exchange *x);
+    void (*abort)(struct exchange *x);
+};
+
 struct exchange {
-    struct io *io;
+    const struct exchange_ops *ops; /* NULL: HTTP/1.1 */
+    struct h2_exchange *h2;
+    bool unprocessed; /* it failed, and the upstream said that it did not look at the request */
+    struct io *io;    /* HTTP/1.1 */
     struct arena *arena;
     const struct h1_limits *limits;
     enum http_method method;
@@ -24,7 +42,8 @@ struct exchange {
     bool got_bytes; /* any byte of an answer came */
     /* another fiber still sends the body: the wait for an answer has not begun */
     bool uploading;
-    int64_t moved_ms;        /* when bytes last went out or came in */
+    bool is_talk;     /* set after it has begun: either side speaks when it likes (struct req) */
+    int64_t moved_ms; /* when bytes last went out or came in */
     uint64_t sent, received; /* bytes on the wire */
     bool own_runs;           /* the body is read to room, else it is lent */
     bool kept;               /* body.ahead is not lent */
@@ -78,3 +97,5 @@ void client_own_runs(struct exchange *x);
 /* Is a run (or the end) at hand without parking? */
 bool client_has_run(const struct exchange *x);
 bool client_is_reusable(const struct exchange *x);
+/* Nobody wants it any more: awaits of other fibers on it fail, and the upstream notices. */
+void client_abort(struct exchange *x);

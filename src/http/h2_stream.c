@@ -114,8 +114,17 @@ static void end_loan(struct h2_req *q)
     }
 }
 
+static bool h2_has_body(const struct req *r)
+{
+    const struct h2_req *q = (const struct h2_req *)(const void *)r;
+    return (q->first && q->first->n > q->first->taken) || q->s.recv_ended || q->error != 0;
+}
+
 static int await_more_body(struct h2_req *q)
 {
+    if (q->r.is_talk) {
+        return await_cond(&q->more, NEVER);
+    }
     const struct settings *s = q->r.settings;
     const int64_t before = now_ms();
     if (q->is_tunnel) {
@@ -448,6 +457,7 @@ static void h2_watch_client(struct req *r, bool on)
 
 static const struct transport h2_transport = {
     .await_body = h2_await_body,
+    .has_body = h2_has_body,
     .await_head = h2_await_head,
     .await_data = h2_await_data,
     .await_interim = h2_await_interim,

@@ -22,6 +22,8 @@ struct transport {
      * are in r->req_trailers), <0: error (-EMSGSIZE too large, -EPROTO malformed, -ETIMEDOUT too
      * slow). */
     int (*await_body)(struct req *r, struct str *data);
+    /* Would await_body() return at once? NULL: nobody knows. */
+    bool (*has_body)(const struct req *r);
     /* Head of the answer from r->resp (status, headers), with the first run of body when there is
      * one. Length, chunking and hop-by-hop fields are the transport's business: length < 0 means
      * unknown. */
@@ -140,6 +142,8 @@ struct req {
     uint64_t max_body; /* 0: none; client_max_body_size */
     /* the whole body once req_await_body() has returned 0; STR_NONE before */
     struct str body;
+    bool is_talk;   /* the body comes whenever the client has something to say (gRPC): no pace is
+                       asked */
     bool body_read; /* all of the body has been taken from the transport */
     /* why req_await_body() has lost what it had read: there is no whole body any more */
     int body_error;
