@@ -246,7 +246,7 @@ class Gateway:
 
     def clear(self):
         """Remove every object, so that a test starts from nothing."""
-        for kind in ("routes", "services", "upstreams", "plugin_configs", "consumers", "consumer_groups", "global_rules", "plugin_metadata", "ssls"):
+        for kind in ("routes", "services", "upstreams", "plugin_configs", "consumers", "consumer_groups", "global_rules", "plugin_metadata", "ssls", "protos"):
             listed = json.loads(self.admin("GET", "/" + kind).body)
             for item in listed.get("list") or []:
                 self.delete("/" + kind + "/" + item["key"].rsplit("/", 1)[1])
