@@ -96,7 +96,7 @@ struct upstream_conf {
     /* roundrobin, chash; another text is stored and fails at request time */
     struct str type;
     struct str scheme; /* http, https ... */
-    bool is_http; /* http, https, grpc, grpcs */
+    bool is_http;      /* http, https, grpc, grpcs */
     bool tls;
     bool grpc; /* HTTP/2 */
     const struct upstream_node *nodes;
