@@ -139,14 +139,30 @@ class Upstream(Program):
         return ["nginx", "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
 
 
+class GrpcUpstream(Program):
+    """nghttpd: answers any call of /test.Echo/Say with a file and a status in the trailers."""
+
+    def __init__(self, work, cpu):
+        super().__init__("grpc-upstream", work, cpu)
+
+    def command(self):
+        (self.dir / "test.Echo").mkdir()
+        (self.dir / "test.Echo" / "Say").write_bytes(b"\0\0\0\0\x0f" + b"x" * 15)
+        return ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", str(self.dir), "-m", "1000",
+                "--trailer=grpc-status: 0", str(self.port)]
+
+
 class Gateway(Program):
     """paths: nginx and HAProxy serve only the paths in this file, one a line. router: Weir's kind
-    of router. single: one process, for counting instructions."""
+    of router. single: one process, for counting instructions. grpc: the port of a GrpcUpstream,
+    which the gateway is for instead of upstream."""
 
     name = ""
 
-    def __init__(self, work, cpu, upstream, paths=None, router="radixtree_uri", single=False):
+    def __init__(self, work, cpu, upstream, paths=None, router="radixtree_uri", single=False,
+                 grpc=None):
         super().__init__(self.name, work, cpu)
+        self.grpc = grpc
         self.upstream, self.paths, self.router, self.single = upstream, paths, router, single
 
 
@@ -155,13 +171,15 @@ class Nginx(Gateway):
 
     def command(self):
         values = {"DIR": self.dir, "PORT": self.port, "UPSTREAM": self.upstream.port,
-                  "MASTER": "off" if self.single else "on", "MAP": "", "CHECK": ""}
+                  "MASTER": "off" if self.single else "on", "MAP": "", "CHECK": "",
+                  "GRPC": self.grpc}
         if self.paths:
             known = "".join(f"{line} 1;\n" for line in self.paths.read_text().splitlines())
             (self.dir / "paths.map").write_text(known)
             values["MAP"] = f"map $uri $known {{ default 0; include {self.dir}/paths.map; }}"
             values["CHECK"] = "if ($known = 0) { return 404; }"
-        (self.dir / "nginx.conf").write_text(fill("nginx.conf.in", values))
+        template = "nginx-grpc.conf.in" if self.grpc else "nginx.conf.in"
+        (self.dir / "nginx.conf").write_text(fill(template, values))
         return ["nginx", "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
 
 

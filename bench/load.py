@@ -8,6 +8,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -50,6 +51,27 @@ def wrk(cpu, port, path, connections, seconds, close=False, script=None):
         raise LoadError(out)
     return {"requests": int(requests), "rps": int(requests) / _ms(lasted) * 1000,
             "p50_ms": _ms(latency["50"]), "p99_ms": _ms(latency["99"])}
+
+
+def grpc(cpu, port, path, connections, seconds, calls=1):
+    """Unary calls with 20 bytes of body, so many at a time on each connection, by h2load."""
+    with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder:
+        body, log = os.path.join(folder, "body"), os.path.join(folder, "log")
+        with open(body, "wb") as f:
+            f.write(b"\0\0\0\0\x0f" + b"x" * 15)
+        command = ["taskset", "-c", str(cpu), "h2load", f"-c{connections}", f"-m{calls}",
+                   f"-D{seconds}", "-d", body, f"--log-file={log}",
+                   "-H", "content-type: application/grpc", "-H", "te: trailers",
+                   f"http://127.0.0.1:{port}{path}"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True,
+                             timeout=seconds + 60).stdout
+        with open(log) as f:
+            answers = [line.split() for line in f]
+    took = sorted(int(a[2]) / 1000 for a in answers if a[1] == "200")
+    if not took or len(took) < len(answers):
+        raise LoadError(out)
+    return {"requests": len(took), "rps": len(took) / seconds, "p50_ms": took[len(took) // 2],
+            "p99_ms": took[len(took) * 99 // 100]}
 
 
 class Client:

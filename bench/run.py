@@ -23,7 +23,8 @@ import time
 
 import load
 import report
-from gateway import HERE, Haproxy, Nginx, Upstream, Weir, WeirEpoll, WeirUring, remove
+from gateway import (HERE, GrpcUpstream, Haproxy, Nginx, Upstream, Weir, WeirEpoll, WeirUring,
+                     remove)
 
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2" if QUICK else "5"))
@@ -64,9 +65,9 @@ class Run:
     def nodes(self):
         return {"type": "roundrobin", "nodes": {f"127.0.0.1:{self.upstream.port}": 1}}
 
-    def once(self, gateway, path, connections, seconds=SECONDS, **options):
+    def once(self, gateway, path, connections, seconds=SECONDS, tool=load.wrk, **options):
         cpu, start = gateway.cpu_us(), time.monotonic()
-        r = load.wrk(LOAD_CPU, gateway.port, path, connections, seconds, **options)
+        r = tool(LOAD_CPU, gateway.port, path, connections, seconds, **options)
         used, lasted = gateway.cpu_us() - cpu, time.monotonic() - start
         r["cpu_us"] = used / r["requests"]
         r["cpu_share"] = used / lasted / 1e6
@@ -206,6 +207,19 @@ def short(run):
         put_routes(gateways, plain_routes(run))
         run.cell("short", "Connection: close, 0.1kB, 128 connections", gateways, "/plain?0.1k",
                  128, close=True)
+
+
+def grpc(run):
+    """Unary calls of gRPC with 20 bytes each way, without TLS; Weir and nginx."""
+    names = [n for n in ONE_EACH if n != "haproxy"]
+    with GrpcUpstream(run.work, LOAD_CPU) as up, \
+            started(run.gateways(names, grpc=up.port)) as gateways:
+        put_routes(gateways, [("/routes/grpc", {"uri": "/*", "upstream": {
+            "type": "roundrobin", "scheme": "grpc", "nodes": {f"127.0.0.1:{up.port}": 1},
+            "keepalive_pool": {"size": 1024, "idle_timeout": 60, "requests": 100000000}}})])
+        for connections, calls in [(16, 1), (4, 100)]:
+            run.cell("grpc", f"unary, 20B, {connections} connections with {calls} calls at a time",
+                     gateways, "/test.Echo/Say", connections, tool=load.grpc, calls=calls)
 
 
 def load_routes(run, gateway, pattern, n):
@@ -381,9 +395,9 @@ def instructions(run):
                      f"{each:,.0f}")
 
 
-SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, routes, params, idle, tunnels, changes,
-                                     instructions)}
-QUICK_SCENARIOS = ["plain", "plugins", "auth", "short", "idle", "instructions"]
+SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, grpc, routes, params, idle,
+                                     tunnels, changes, instructions)}
+QUICK_SCENARIOS = ["plain", "plugins", "auth", "short", "grpc", "idle", "instructions"]
 
 
 def main(arguments):
