@@ -157,9 +157,7 @@ static int check_pairs(const json_t *v, struct err *e)
     for (size_t i = 0; i < json_array_size(certs); i++) {
         if (check_pair(json_str(json_array_get(certs, i)), json_str(json_array_get(keys, i)), e) !=
             0) {
-            char where[64];
-            snprintf(where, sizeof(where), "failed to handle cert-key pair[%zu]: ", i + 1);
-            return err_prefix(e, where);
+            return err_prefix(e, "failed to handle cert-key pair[%zu]: ", i + 1);
         }
     }
     return 0;
