@@ -55,6 +55,10 @@ struct settings {
 
     /* deployment */
     struct listen_addr admin; /* addr.len 0: off */
+    struct {
+        bool on;
+        struct str cert, key, ca; /* paths; ca "": clients need no certificate */
+    } admin_tls;
     const struct admin_key *admin_keys;
     unsigned n_admin_keys;
     bool admin_key_required, admin_cors, admin_v2;

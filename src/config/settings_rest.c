@@ -295,6 +295,21 @@ static int check_environment(const struct reader *r)
     return 0;
 }
 
+/* Where certificates were asked for, nothing goes in clear. */
+static int check_admin_tls(const struct reader *r)
+{
+    const struct settings *s = r->s;
+
+    if (s->admin_tls.on && (s->admin_tls.cert.n == 0 || s->admin_tls.key.n == 0)) {
+        return err_set(r->e, "missing ssl cert for https admin");
+    }
+    if (!s->admin_tls.on && s->admin_tls.ca.n > 0) {
+        return err_set(r->e, "deployment.admin.admin_api_mtls.admin_ssl_ca_cert: clients can only "
+                             "be asked for certificates with deployment.admin.https_admin");
+    }
+    return 0;
+}
+
 int settings_read_rest(const struct reader *r)
 {
     struct settings *s = r->s;
@@ -303,7 +318,7 @@ int settings_read_rest(const struct reader *r)
     if (check_environment(r) != 0 || read_keys(r) != 0 || read_keyring(r) != 0 ||
         read_real_ip_from(r) != 0 || read_dns(r) != 0 || read_workers(r) != 0 ||
         read_log_level(r) != 0 || read_mode(r) != 0 || read_protocols(r) != 0 ||
-        read_mirror(r) != 0) {
+        read_mirror(r) != 0 || check_admin_tls(r) != 0) {
         return -1;
     }
     read_envs(r);

@@ -9,6 +9,7 @@
 #include "control/status.h"
 #include "gateway/steps.h"
 #include "http/server.h"
+#include "main/admin_tls.h"
 #include "main/live.h"
 #include "net/sockets.h"
 #include "plugin/metrics.h"
@@ -81,7 +82,7 @@ static const struct addr *address(const struct settings *s, const struct face *f
 static void on_accept(struct listener *l, int fd, const struct addr *peer)
 {
     struct face *f = l->owner;
-    server_accept(&f->server, fd, peer, &l->addr);
+    server_accept_after(&f->server, fd, peer, &l->addr, f->server.tls ? PREFACE_TLS : 0);
 }
 
 /* handed_over: what is queued is for another process. */
@@ -119,7 +120,7 @@ int faces_open(const struct settings *s, struct err *e)
             return err_prefix(e, "%s: ", faces[i].name);
         }
     }
-    return 0;
+    return admin_tls_load(s, e);
 }
 
 void faces_set(const struct settings *s)
@@ -136,6 +137,7 @@ void faces_set(const struct settings *s)
         }
         face_listen(f);
     }
+    admin->server.tls = admin_tls_use();
     settings_drop(old);
 }
 

@@ -280,9 +280,10 @@ static void mistakes_are_told_by_name(void)
         {"deployment:\n  etcd: {host: ['http://127.0.0.1:2379']}\n",
          "deployment.etcd: the etcd store is not supported yet; remove the section, and the "
          "configuration is kept in Weir's own store"},
-        {"deployment:\n  admin: {https_admin: true}\n",
-         "deployment.admin.https_admin: the Admin API does not speak TLS yet, and keys must not go "
-         "in clear where TLS was asked for"},
+        {"deployment:\n  admin: {https_admin: true}\n", "missing ssl cert for https admin"},
+        {"deployment:\n  admin: {admin_api_mtls: {admin_ssl_ca_cert: ca.pem}}\n",
+         "deployment.admin.admin_api_mtls.admin_ssl_ca_cert: clients can only be asked for "
+         "certificates with deployment.admin.https_admin"},
         {"deployment:\n  admin: {admin_key: [{name: a, key: edd1c9f034335f136f87ad84b625c8f1, "
          "role: admin}]}\n",
          "deployment.admin.admin_key: the key of \"a\" was published with APISIX and everybody "
