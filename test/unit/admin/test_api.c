@@ -253,6 +253,7 @@ static void order_body(void)
         {"look", "PUT", "/routes/1", ROUTE, 401, "invalid method for role viewer"},
         {"look", "GET", "/routes", NULL, 200, "\"list\":[]"},
         {"secret", "GET", "/nothing", NULL, 404, "Unsupported resource type: nothing"},
+        {"secret", "PUT", "/ssls/1", "{}", 400, "then clause did not match"},
         {"secret", "PUT", "/secrets/vault/1", "{}", 404, "Unsupported resource type: secrets"},
         {"secret", "GET", "/services/1/graphql_cost_decorations", NULL, 404,
          "Unsupported resource type: graphql_cost_decorations"},
