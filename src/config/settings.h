@@ -68,7 +68,7 @@ struct settings {
     struct str etcd_prefix; /* "/apisix": key prefix in answers */
 
     /* nginx_config */
-    unsigned workers; /* cores; 0 in the file or auto: the CPUs this process may use */
+    unsigned workers;            /* cores; 0 in the file or auto: the CPUs this process may use */
     unsigned rlimit_nofile;      /* open files of the process; 0: as many as the system allows */
     unsigned worker_connections; /* of one core, clients only; 0: see weir.max_connections */
     /* relative to where the process was started unless absolute; "/dev/stdout" works */
@@ -112,7 +112,7 @@ struct settings {
         unsigned max_connections;
         unsigned stack_size;
         unsigned offload_threads;
-        struct str engine; /* auto, epoll, io_uring */
+        struct str engine;          /* auto, epoll, io_uring */
         int64_t keepalive_requests; /* requests on one client connection */
         /* bounds of an HTTP/2 connection, see proto/h2.h */
         unsigned http2_streams, http2_stream_window, http2_window, http2_resets,
