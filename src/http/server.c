@@ -962,17 +962,21 @@ static int64_t untaken(const struct conn *c)
 
 /* The end of a large answer leaves the kernel at the minimum rate as well: false when it does not.
  * The next request, or the client's end, ends the wait. */
-static bool await_taken(struct conn *c)
+static bool await_taken(struct h1_req *q)
 {
+    const struct conn *c = q->c;
     const int64_t rate = c->server->settings->weir.min_drain_rate;
     const int64_t since = now_ms(), first = untaken(c);
+    if (q->close && q->body.ended) {
+        io_shut(&q->c->io); /* some clients wait for the end */
+    }
     for (int64_t left = first; rate > 0 && left > UNTAKEN_BYTES; left = untaken(c)) {
         int64_t waited = now_ms() - since;
         if (waited > GRACE_MS && (first - left) * 1000 < rate * waited) {
-            reset_at_close(c);
+            reset_at_close(q->c);
             return false;
         }
-        if (await_readable(&c->io, deadline_in(UNTAKEN_LOOK_MS)) != -ETIMEDOUT) {
+        if (await_readable(&q->c->io, deadline_in(UNTAKEN_LOOK_MS)) != -ETIMEDOUT) {
             break;
         }
     }
@@ -1024,7 +1028,7 @@ static bool await_one(struct conn *c)
     keep_ahead(q);
     fiber_set_data(fiber_self(), &q->r);
     conn_handle(&q->r);
-    if (q->r.resp.bytes_sent > UNTAKEN_BYTES && !q->tunnel && !c->given_up && !await_taken(c)) {
+    if (q->r.resp.bytes_sent > UNTAKEN_BYTES && !q->tunnel && !c->given_up && !await_taken(q)) {
         q->close = q->body.ended = true;
     }
     if (q->close || !q->r.resp.sent || q->tunnel || fiber_is_cancelled(fiber_self())) {

@@ -209,7 +209,8 @@ static bool same_attributes(const struct settings *a, const struct settings *b)
 /* Some settings are taken once in the life of a process. */
 static bool needs_process(const struct settings *old, const struct settings *s)
 {
-    return old->workers != s->workers || old->weir.stack_size != s->weir.stack_size ||
+    return old->workers != s->workers || !str_eq(old->weir.engine, s->weir.engine) ||
+           old->rlimit_nofile != s->rlimit_nofile || old->weir.stack_size != s->weir.stack_size ||
            old->weir.offload_threads != s->weir.offload_threads || !same_attributes(old, s);
 }
 
@@ -265,8 +266,9 @@ static void await_reload(void)
         asked.renewing = true;
         handover_say(CHANNEL_RENEW, NULL);
     } else {
-        refuse_reload("the number of cores, stack_size, offload_threads and plugin_attr need a new "
-                      "process, and there is no supervisor to start it");
+        refuse_reload("the number of cores, engine, worker_rlimit_nofile, stack_size, "
+                      "offload_threads and plugin_attr need a new process, and there is no "
+                      "supervisor to start it");
     }
     settings_drop(s);
 }
@@ -545,10 +547,11 @@ static int start_loop(void)
                                                       : LOOP_AUTO);
     int rc = loop_init();
     if (rc < 0) {
-        LOG(EMERG, "cannot start: weir.engine %.*s is not available here: %s", STR_ARG(engine),
-            strerror(-rc));
-        fprintf(stderr, "weir: cannot start: weir.engine %.*s is not available here: %s\n",
-                STR_ARG(engine), strerror(-rc));
+        struct err e = {""};
+        err_set(&e, "weir.engine %.*s is not available here: %s", STR_ARG(engine), strerror(-rc));
+        LOG(EMERG, "cannot start: %s", e.msg);
+        handover_say(CHANNEL_FAILED, e.msg);
+        fprintf(stderr, "weir: cannot start: %s\n", e.msg);
     }
     return rc;
 }
