@@ -11,6 +11,7 @@ import threading
 
 import h2test
 import pytest
+from pki import Authority, Tls
 from weirtest import ADMIN_KEY, WEIR, Conn, Script, free_port, get, lower, payload, request, wait_for
 
 RELOADS = int(os.environ.get("ZERO_DROP_RELOADS", "6"))
@@ -91,6 +92,20 @@ def http2(gw, stop, done):
                 done()
 
 
+def tls(gw, stop, done):
+    """Some requests a handshake, with TLS 1.3 and sessions of old processes."""
+    session = None
+    while not stop.is_set():
+        with Tls(gw.tls_port, "a.test", ca=gw.ca, context=gw.tls_context, session=session) as c:
+            for _ in range(20):
+                r = c.ask("/a")
+                assert (r.status, r.body) == (200, BODY)
+                done()
+                if r.getheader("Connection") == "close":
+                    break
+            session = c.socket.session
+
+
 def short(gw, stop, done):
     """A connection a request."""
     while not stop.is_set():
@@ -147,7 +162,7 @@ def status(gw, stop, done):
         done()
 
 
-LOADS = [keepalive, keepalive, polling, http2, short, short, websocket, stream, admin, status]
+LOADS = [keepalive, keepalive, polling, http2, tls, short, short, websocket, stream, admin, status]
 
 
 class Load:
@@ -184,12 +199,15 @@ class Load:
 
 
 @pytest.fixture
-def loaded(weir):
+def loaded(weir, tmp_path):
     """A gateway with its upstream, and its load."""
     with Script(upstream) as up:
         gw = weir({"weir": {"max_connections_per_source": 0}})
         gw.nodes = up.nodes()
         gw.put("/routes/all", {"uri": "/*", "upstream": gw.nodes, "enable_websocket": True})
+        gw.ca = Authority(tmp_path)
+        gw.tls_context = Tls.context(gw.ca)
+        gw.put("/ssls/a", gw.ca.issue("a.test").ssl("a.test"))
         streams_end.clear()
         load = Load(gw)
         yield gw, load
