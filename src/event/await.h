@@ -28,14 +28,14 @@ struct io_layer; /* event/io_layer.h */
 
 /* What io_uring.c remembers of an io. */
 struct io_ring {
-    uint16_t first, last;     /* the chain of buffers that were received and not read yet */
-    uint8_t held;             /* how many */
-    uint8_t direct;           /* reads to go before the kernel is asked to receive ahead again */
-    uint8_t asked;            /* to the kernel: an enum of io_uring.c */
-    bool asked_write, ended;  /* ended: no more will come, and */
-    int error;                /* this is why: 0 the end of the stream, or a negative errno */
-    bool sending;             /* what is given to the kernel with the next turn, or */
-    int sent;                 /* what came of it: bytes, or a negative errno */
+    uint16_t first, last;    /* the chain of buffers that were received and not read yet */
+    uint8_t held;            /* how many */
+    uint8_t direct;          /* reads to go before the kernel is asked to receive ahead again */
+    uint8_t asked;           /* to the kernel: an enum of io_uring.c */
+    bool asked_write, ended; /* ended: no more will come, and */
+    int error;               /* this is why: 0 the end of the stream, or a negative errno */
+    bool sending;            /* what is given to the kernel with the next turn, or */
+    int sent;                /* what came of it: bytes, or a negative errno */
 };
 
 /*
@@ -93,9 +93,9 @@ int await_readable(struct io *io, int64_t deadline);
 /*
  * All of it: 0 or an error. The deadline is for a peer that takes nothing: with all it takes the
  * deadline moves on, by the time it was away when the call was made. Sends at once, or
- * together with what the other fibers of this turn send; what did not fit is sent from where it is while the fiber waits: from the caller's memory, or, when it was
- * lent, from the lent memory, which the thread then leaves to this fiber until the call returns.
- * iov is changed.
+ * together with what the other fibers of this turn send; what did not fit is sent from where it is
+ * while the fiber waits: from the caller's memory, or, when it was lent, from the lent memory,
+ * which the thread then leaves to this fiber until the call returns. iov is changed.
  */
 int await_write(struct io *io, struct iovec *iov, int iovcnt, int64_t deadline);
 /* Set the lowest acceptable drain rate (bytes/s, 0 none) for await_write() on this thread, to peers

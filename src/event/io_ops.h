@@ -31,8 +31,8 @@ struct io_ops {
     void (*want_write)(struct io *io);
     /* Is there really something to read? Takes io->readable away if not. */
     bool (*probe)(struct io *io);
-    /* Read at most n bytes, into p or lent, without waiting: n > 0, 0 at the end, -EAGAIN when there
-     * are none, another error. Says in io->readable whether there may be more. */
+    /* Read at most n bytes, into p or lent, without waiting: n > 0, 0 at the end, -EAGAIN when
+     * there are none, another error. Says in io->readable whether there may be more. */
     int (*take)(struct io *io, void *p, size_t n);
     int (*take_lent)(struct io *io, struct str *lent);
 

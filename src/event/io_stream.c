@@ -6,8 +6,8 @@
  * io->readable and io->writable remember what a back end has told: "true" means that a call may
  * succeed, "false" that it would not, and that word will come once want() has been called. A short
  * read or write takes the flag away without asking for EAGAIN: what arrives later is told anew. (A
- * stream read stops early in one more case, at TCP urgent data; a peer that sends some waits for its
- * own deadline.)
+ * stream read stops early in one more case, at TCP urgent data; a peer that sends some waits for
+ * its own deadline.)
  *
  * A fiber that waits is in io->reader or io->writer until it runs again, not only until it is
  * woken: so io_close() finds it in between, and it never touches an io that was closed meanwhile.

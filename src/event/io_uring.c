@@ -3,18 +3,18 @@
  * io_uring: the back end of the loop on io_uring.
  *
  * Receiving ahead: a connection is armed once, with a multishot receive; what comes lands in a
- * buffer of a small ring that the kernel chooses from, and is lent from there. A small request costs
- * no system call to be read and none to be waited for.
+ * buffer of a small ring that the kernel chooses from, and is lent from there. A small request
+ * costs no system call to be read and none to be waited for.
  *
  * That would let a fast peer fill the ring while nobody reads. So a connection that fills a whole
  * buffer, or has several unread, or finds none free, is read directly for a while: the kernel is
  * asked only to tell when there is something, and it is received with a system call into the
  * thread's large buffer, as io_epoll does. That is also the cheaper way for large bodies.
  *
- * Small writes of a turn go to the kernel together, and it is told not to wait: it has sent them, or
- * what fits, when it has been entered. So it holds no pointer to memory of a fiber from one turn to
- * the next, and a fiber that may not wait any longer enters it there and then. What did not fit is
- * written as io_stream.c does it, with room to write waited for through the ring.
+ * Small writes of a turn go to the kernel together, and it is told not to wait: it has sent them,
+ * or what fits, when it has been entered. So it holds no pointer to memory of a fiber from one turn
+ * to the next, and a fiber that may not wait any longer enters it there and then. What did not fit
+ * is written as io_stream.c does it, with room to write waited for through the ring.
  *
  * What the kernel was asked carries a token (slots.h): an answer that comes too late finds no io,
  * and its buffer goes back. A socket stays open in the kernel until what was asked of it is taken
@@ -158,7 +158,8 @@ static size_t buffers_bytes(void)
 /* One mapping: the ring of free ones, then the buffers. */
 static int buffers_init(struct back *b)
 {
-    void *p = mmap(NULL, buffers_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, buffers_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         return -ENOMEM;
     }

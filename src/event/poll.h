@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * poll: descriptors that somebody else reads and writes (c-ares), or that are no streams. Level-triggered, no fiber.
+ * poll: descriptors that somebody else reads and writes (c-ares), or that are no streams.
+ * Level-triggered, no fiber.
  *
  * Owned by the caller, in place; must not move while started. fn may stop and free it.
  */
@@ -13,7 +14,7 @@
 struct poll {
     int fd;
     uint32_t slot;
-    unsigned events; /* the back end's */
+    unsigned events;                            /* the back end's */
     void (*fn)(struct poll *p, unsigned ready); /* ready: POLL_ bits; an error sets both */
 };
 

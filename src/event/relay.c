@@ -169,10 +169,10 @@ void relay_start(struct relay *r, struct io *a, struct io *b, int64_t idle_ms,
 {
     const int64_t now = now_ms();
 
-    *r = (struct relay){.way = {{.from = a, .to = b, .moved_ms = now},
-                                {.from = b, .to = a, .moved_ms = now}},
-                        .idle_ms = idle_ms,
-                        .on_end = on_end};
+    *r = (struct relay){
+        .way = {{.from = a, .to = b, .moved_ms = now}, {.from = b, .to = a, .moved_ms = now}},
+        .idle_ms = idle_ms,
+        .on_end = on_end};
     a->relay = b->relay = r;
     timer_init(&r->timer, on_timer);
     timer_start(&r->timer, limit(r));

@@ -4,8 +4,8 @@
  * side that says it has no more to send is passed on as such, the other may go on; the tunnel is
  * over when both have ended, one is broken, or nothing has moved for the upstream's read timeout.
  *
- * Nearly always the tunnel leaves its fiber: a relay (event/relay.h) carries the bytes, and what the
- * log phase needs of the request is packed away until the end. Where that cannot be, two fibers
+ * Nearly always the tunnel leaves its fiber: a relay (event/relay.h) carries the bytes, and what
+ * the log phase needs of the request is packed away until the end. Where that cannot be, two fibers
  * carry them.
  */
 #include "base/hash.h"
@@ -90,11 +90,8 @@ static bool leave(struct req *r, struct proxied *p, struct io *client)
         return false;
     }
     struct pumped *t = mem_alloc(sizeof(*t));
-    *t = (struct pumped){.kept = kept,
-                         .snapshot = p->snapshot,
-                         .up = p->c,
-                         .conn = r->conn,
-                         .walk = p->walk};
+    *t = (struct pumped){
+        .kept = kept, .snapshot = p->snapshot, .up = p->c, .conn = r->conn, .walk = p->walk};
     server_leave(r, pumped_stop, t);
     relay_start(&t->relay, client, &p->c->io, p->read_ms, on_relay_end);
     p->left = true;

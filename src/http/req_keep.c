@@ -2,9 +2,10 @@
 /*
  * req_keep: see req_keep.h.
  *
- * One function, move_all(), knows the pointers of a request. It runs twice: to gather what they point
- * to into one piece of memory, and to set them right when that piece has moved. Packing ends with a
- * look at all words of what was gathered: a member that move_all() does not know is found there.
+ * One function, move_all(), knows the pointers of a request. It runs twice: to gather what they
+ * point to into one piece of memory, and to set them right when that piece has moved. Packing ends
+ * with a look at all words of what was gathered: a member that move_all() does not know is found
+ * there.
  *
  * What was gathered is mostly zeros and pointers: compressed it is a third.
  */
@@ -26,8 +27,8 @@
 #define MEM_LEVEL 4
 
 struct kept_req {
-    uint32_t n, packed; /* bytes in all, and compressed */
-    uintptr_t base;     /* where they were when the pointers among them were set */
+    uint32_t n, packed;    /* bytes in all, and compressed */
+    uintptr_t base;        /* where they were when the pointers among them were set */
     unsigned char bytes[]; /* compressed: struct req, then what it points to */
 };
 

@@ -15,8 +15,8 @@ struct kept_req;
  * too large, or when something in it leads into its arena or the fiber's stack in a way that is not
  * known here: then it has to stay where it is.
  *
- * Not taken along: the transport (r->local is found out before), what plugins keep (plugin_ctx), what
- * variables have found in the body.
+ * Not taken along: the transport (r->local is found out before), what plugins keep (plugin_ctx),
+ * what variables have found in the body.
  */
 struct kept_req *req_keep(struct req *r);
 /* A request again, in arena a of the running fiber; k is freed. It cannot be answered any more. */

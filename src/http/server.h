@@ -62,9 +62,9 @@ void server_thread_fini(void);
  * HTTP/2, whose requests never have `upgrade`. */
 struct io *server_io(struct req *r, struct str *ahead);
 /*
- * The answer is out, and the connection goes on without a fiber (a tunnel): handle() may return. The
- * io stays open until server_close(); stop(arg) is called once should the server have to end first
- * (server_close_all()).
+ * The answer is out, and the connection goes on without a fiber (a tunnel): handle() may return.
+ * The io stays open until server_close(); stop(arg) is called once should the server have to end
+ * first (server_close_all()).
  */
 void server_leave(struct req *r, void (*stop)(void *arg), void *arg);
 /* The running fiber has r->conn of a request that left; it closes it before it ends. */

@@ -25,8 +25,8 @@ struct conn {
     struct timer timer; /* one, started lazily: it may fire early and start again */
     char *left;         /* bytes of the next request that came with this one (heap) */
     size_t left_n;
-    struct fiber *fiber; /* that reads; NULL: idle */
-    struct h2_conn *h2;  /* it speaks HTTP/2 */
+    struct fiber *fiber;     /* that reads; NULL: idle */
+    struct h2_conn *h2;      /* it speaks HTTP/2 */
     void (*stop)(void *arg); /* server_leave() */
     void *stop_arg;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* engine: the loops of this test program run on what WEIR_ENGINE says (epoll or io_uring); where that
- * is not available the program says so and tests nothing. */
+/* engine: the loops of this test program run on what WEIR_ENGINE says (epoll or io_uring); where
+ * that is not available the program says so and tests nothing. */
 #include "event/loop.h"
 
 #include <stdio.h>

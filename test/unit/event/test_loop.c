@@ -2,10 +2,10 @@
 /* Tests of event/loop.h and of offloading: timers, mailbox, helper threads. */
 #include "event/loop.h"
 
+#include "engine.h"
 #include "event/await.h"
 #include "event/poll.h"
 #include "fiber/fiber.h"
-#include "engine.h"
 #include "t.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of event/relay.h: two socket pairs with a relay between them, and fibers at the far ends. */
+/* Tests of event/relay.h: two socket pairs with a relay between them, and fibers at the far ends.
+ */
 #include "event/relay.h"
 
 #include "fiber/fiber.h"

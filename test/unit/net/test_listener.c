@@ -3,8 +3,8 @@
 #include "net/listener.h"
 
 #include "base/log.h"
-#include "fiber/fiber.h"
 #include "engine.h"
+#include "fiber/fiber.h"
 #include "t.h"
 
 #include <errno.h>

@@ -3,9 +3,9 @@
 #include "net/resolver.h"
 
 #include "base/log.h"
+#include "engine.h"
 #include "event/poll.h"
 #include "fiber/fiber.h"
-#include "engine.h"
 #include "t.h"
 
 #include <arpa/inet.h>
