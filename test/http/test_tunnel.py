@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import resource
 import signal
+import socket
+import ssl
 import threading
 import time
 
 import pytest
 import websockets
 
+from pki import Authority
 from weirtest import SLOW, get, proxy_all, request, wait_for
 from test_websocket import UPGRADE, echo, switch, upgraded
 
@@ -72,6 +75,23 @@ def test_messages_of_all_kinds_and_sizes(ws):
             assert await c.recv() == "in three pieces"
             await (await c.ping())
     talk(go())
+
+
+def test_encrypted_tunnels(gw, ws, tmp_path):
+    ca = Authority(tmp_path / "ca")
+    gw.put("/ssls/a", ca.issue("a.test").ssl("a.test"))
+    trust = ssl.create_default_context(cafile=ca.cert_path)
+
+    async def one(i):
+        async with websockets.connect(f"wss://a.test:{gw.tls_port}/", host="127.0.0.1", port=gw.tls_port, ssl=trust, server_hostname="a.test", max_size=None) as c:
+            for message in [f"hello {i}", bytes(300000 + i), ""]:
+                await c.send(message)
+                assert await c.recv() == message
+
+    async def go():
+        await asyncio.gather(*(one(i) for i in range(10)))
+    talk(go())
+    wait_for(lambda: gw.connections() == 0, what="the tunnels are gone")
 
 
 def test_a_close_passes_with_its_code(gw, ws):
@@ -196,7 +216,6 @@ class Idle:
     """An upstream of tunnels that says nothing, without a thread for each."""
 
     def __enter__(self):
-        import socket
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.peers = []
         return self
