@@ -41,8 +41,9 @@ struct io_ops {
     void (*poll_stop)(struct poll *p);
 
     void (*watch)(struct io *io, void (*fn)(struct io *io));
-    /* Call the watches that were set on waiting data. True when some are left for the next turn. */
-    bool (*run_watches)(void);
+    /* Call the watches that were set on waiting data; are there any? */
+    void (*run_watches)(void);
+    bool (*has_watches)(void);
     int (*read)(struct io *io, struct str *lent, int64_t deadline);
     int (*read_into)(struct io *io, void *p, size_t n, int64_t deadline);
     int (*readable)(struct io *io, int64_t deadline);
@@ -78,7 +79,8 @@ bool stream_probe(struct io *io);
 ssize_t stream_put(struct io *io, const char *p, size_t n);
 
 void stream_watch(struct io *io, void (*fn)(struct io *io));
-bool stream_run_watches(void);
+void stream_run_watches(void);
+bool stream_has_watches(void);
 int stream_read(struct io *io, struct str *lent, int64_t deadline);
 int stream_read_into(struct io *io, void *p, size_t n, int64_t deadline);
 int stream_await_readable(struct io *io, int64_t deadline);
@@ -93,9 +95,10 @@ void stream_set_min_drain(unsigned bytes_per_second);
 ptrdiff_t stream_splice(struct io *from, struct io *to, size_t n, int64_t deadline);
 int stream_connected(struct io *io, int64_t deadline);
 #define IO_STREAM_OPS                                                                              \
-    .watch = stream_watch, .run_watches = stream_run_watches, .read = stream_read,                 \
-    .read_into = stream_read_into, .readable = stream_await_readable, .write = stream_write,       \
-    .set_min_drain = stream_set_min_drain, .splice = stream_splice, .connected = stream_connected
+    .watch = stream_watch, .run_watches = stream_run_watches, .has_watches = stream_has_watches,   \
+    .read = stream_read, .read_into = stream_read_into, .readable = stream_await_readable,         \
+    .write = stream_write, .set_min_drain = stream_set_min_drain, .splice = stream_splice,         \
+    .connected = stream_connected
 
 /* ---- await.c ---- */
 

@@ -145,21 +145,24 @@ static void watch_run(struct io *io)
 }
 
 /* Those that callbacks add wait for the next turn, or a busy connection could keep the loop. */
-bool stream_run_watches(void)
+void stream_run_watches(void)
 {
     size_t n = later.n;
 
-    if (n == 0) {
-        return false;
-    }
     for (size_t i = 0; i < n; i++) {
         const struct slot *s = slots_find(&io_slots, later.token[i]);
         if (s != NULL) {
             watch_run(s->object);
         }
     }
-    later.n -= n;
-    memmove(later.token, later.token + n, later.n * sizeof(*later.token));
+    if (n > 0) {
+        later.n -= n;
+        memmove(later.token, later.token + n, later.n * sizeof(*later.token));
+    }
+}
+
+bool stream_has_watches(void)
+{
     return later.n > 0;
 }
 

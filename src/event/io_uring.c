@@ -67,6 +67,7 @@ struct back {
     char *buffers;
     struct {
         uint16_t next, at, n; /* in a chain of io->ring */
+        uint16_t run;         /* lent: so many that lie one behind the other */
     } held[BUFFERS];
 };
 
@@ -153,6 +154,23 @@ static void buffer_give(unsigned i)
 static size_t buffers_bytes(void)
 {
     return BUFFERS * (sizeof(struct io_uring_buf) + BUFFER_BYTES);
+}
+
+/* Nobody needs it any more. */
+static void buffer_done(unsigned i)
+{
+    lend_emptied(buffer_at(i), BUFFER_BYTES);
+    buffer_give(i);
+}
+
+/* The loan of what begins at p has ended. */
+static void lent_done(char *p)
+{
+    const unsigned first = (unsigned)((size_t)(p - back->buffers) / BUFFER_BYTES);
+
+    for (unsigned i = 0; i < back->held[first].run; i++) {
+        buffer_done(first + i);
+    }
 }
 
 /* One mapping: the ring of free ones, then the buffers. */
@@ -244,7 +262,7 @@ static int back_init(void)
     for (unsigned i = 0; i < BUFFERS; i++) {
         buffer_give(i);
     }
-    lend_own(b->buffers, BUFFER_BYTES, BUFFERS, buffer_give);
+    lend_own(b->buffers, (size_t)BUFFERS * BUFFER_BYTES, lent_done);
     ask_wake();
     return 0;
 }
@@ -311,25 +329,34 @@ static int take_held(struct io *io, char *p, size_t n)
         back->held[i].at += (uint16_t)some;
         back->held[i].n -= (uint16_t)some;
         if (some == left) {
-            lend_used(buffer_at(unhold(io)));
+            buffer_done(unhold(io));
         }
     }
     return (int)done;
 }
 
-static int lend_held(struct io *io, struct str *lent)
+/* Buffers that were filled and lie one behind the other are lent as one piece, of at most `most`
+ * bytes; the first must not have more. */
+static int lend_held(struct io *io, struct str *lent, size_t most)
 {
-    uint16_t i = unhold(io);
+    const uint16_t first = unhold(io);
+    uint16_t last = first;
 
-    *lent = str_of(held_bytes(i), back->held[i].n);
-    lend_out(held_bytes(i), lent->n);
+    *lent = str_of(held_bytes(first), back->held[first].n);
+    while (io->ring.held > 0 && io->ring.first == last + 1 &&
+           lent->p + lent->n == buffer_at(last + 1u) && back->held[last + 1].n <= most - lent->n) {
+        last = unhold(io);
+        lent->n += back->held[last].n;
+    }
+    back->held[first].run = last - first + 1;
+    lend_out(held_bytes(first), lent->n);
     return (int)lent->n;
 }
 
-/* After a read of what was held: may another one find something? */
+/* After a read of what was held. */
 static int held_taken(struct io *io, int n)
 {
-    io->readable = io->ring.held > 0 || io->ring.ended || !is_ahead(io);
+    io->readable = io->ring.held > 0 || io->ring.ended;
     return n;
 }
 
@@ -372,7 +399,7 @@ static int back_take_lent(struct io *io, struct str *lent)
     int rc;
 
     if (io->ring.held > 0) {
-        return held_taken(io, lend_held(io, lent));
+        return held_taken(io, lend_held(io, lent, LEND_BYTES));
     }
     *lent = STR("");
     return may_call(io, &rc) ? called(io, stream_take_lent(io, lent)) : rc;
@@ -623,7 +650,7 @@ static void back_release(struct io *io, bool closing)
     struct io_ring *r = &io->ring;
 
     while (r->held > 0) {
-        lend_used(buffer_at(unhold(io)));
+        buffer_done(unhold(io));
     }
     if (r->asked == ASKED_RECV || r->asked == ASKED_POLL) {
         ask_cancel(token(io->slot, r->asked == ASKED_RECV ? KIND_RECV : KIND_READ));
@@ -639,22 +666,41 @@ static void back_release(struct io *io, bool closing)
     stream_cancel(io);
 }
 
+/* Wait until nothing is received ahead any more, or something was: 0 or an error. */
+static int await_direct(struct io *io, int64_t deadline)
+{
+    int rc = 0;
+
+    go_direct(io);
+    while (rc == 0 && io->ring.held == 0 && is_ahead(io) && !io->ring.ended) {
+        io->readable = false;
+        rc = stream_await_readable(io, deadline);
+    }
+    return rc;
+}
+
 /* What has come in already goes by hand; from then on it is moved without being looked at. */
 static ptrdiff_t back_splice(struct io *from, struct io *to, size_t n, int64_t deadline)
 {
     char some[BUFFER_BYTES];
+    struct iovec iov = {some, 0};
+    struct str run;
+    int rc = await_direct(from, deadline);
 
-    if (from->ring.held == 0 && !from->ring.ended && !is_ahead(from)) {
-        from->ring.direct = DIRECT_READS;
+    if (rc < 0 || (from->ring.held == 0 && from->ring.ended)) {
+        return rc < 0 ? rc : from->ring.error;
+    }
+    if (from->ring.held == 0) {
         return stream_splice(from, to, n, deadline);
     }
-    go_direct(from);
-    int got = stream_read_into(from, some, n < sizeof(some) ? n : sizeof(some), deadline);
-    if (got <= 0) {
-        return got;
+    if (back->held[from->ring.first].n > n) {
+        iov.iov_len = (size_t)take_held(from, some, n);
+    } else {
+        iov.iov_len = (size_t)lend_held(from, &run, n < LEND_BYTES ? n : LEND_BYTES);
+        iov.iov_base = (void *)(uintptr_t)run.p;
     }
-    struct iovec iov = {some, (size_t)got};
-    int rc = stream_write(to, &iov, 1, deadline);
+    const int got = held_taken(from, (int)iov.iov_len);
+    rc = stream_write(to, &iov, 1, deadline);
     return rc < 0 ? rc : got;
 }
 

@@ -33,8 +33,8 @@ static _Thread_local unsigned spares;
 /* The back end's memory, and what of it is lent. */
 static _Thread_local struct {
     char *memory;
-    size_t bytes, piece;
-    void (*give)(unsigned i);
+    size_t bytes;
+    void (*give)(char *p);
     char *lent;
     size_t lent_n;
 } own;
@@ -58,13 +58,12 @@ void lend_mark(size_t n)
     ASAN_POISON_MEMORY_REGION(current + n, LEND_BYTES - n);
 }
 
-void lend_own(char *memory, size_t piece, unsigned pieces, void (*give)(unsigned i))
+void lend_own(char *memory, size_t bytes, void (*give)(char *p))
 {
     own.memory = memory;
-    own.bytes = piece * pieces;
-    own.piece = piece;
+    own.bytes = bytes;
     own.give = give;
-    ASAN_POISON_MEMORY_REGION(memory, own.bytes);
+    lend_emptied(memory, bytes);
 }
 
 void lend_filled(const char *p, size_t n)
@@ -72,18 +71,15 @@ void lend_filled(const char *p, size_t n)
     ASAN_UNPOISON_MEMORY_REGION(p, n);
 }
 
-void lend_used(const char *p)
+void lend_emptied(const char *p, size_t n)
 {
-    size_t i = (size_t)(p - own.memory) / own.piece;
-
-    ASAN_POISON_MEMORY_REGION(own.memory + i * own.piece, own.piece);
-    own.give((unsigned)i);
+    ASAN_POISON_MEMORY_REGION(p, n);
 }
 
 static void own_return(void)
 {
     if (own.lent != NULL) {
-        lend_used(own.lent);
+        own.give(own.lent);
         own.lent = NULL;
     }
 }
@@ -136,7 +132,7 @@ void lend_return(char *buffer)
         return;
     }
     if ((uintptr_t)buffer - (uintptr_t)own.memory < own.bytes) {
-        lend_used(buffer);
+        own.give(buffer);
         return;
     }
     ASAN_UNPOISON_MEMORY_REGION(buffer, LEND_BYTES);

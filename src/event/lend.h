@@ -20,14 +20,13 @@
 char *lend_buffer(void);
 /* n bytes were read there. Under ASan the rest is poisoned. */
 void lend_mark(size_t n);
-/* The back end's own memory, in pieces; give(i) is called when nobody needs piece i any more. */
-void lend_own(char *memory, size_t piece, unsigned pieces, void (*give)(unsigned i));
-/* n bytes have come in there, at the start of a piece. */
-void lend_filled(const char *p, size_t n);
-/* Lend n of them. */
+/* The back end's own memory; give(p) is called when the loan of p has ended. */
+void lend_own(char *memory, size_t bytes, void (*give)(char *p));
+/* n bytes at p, which are there, are lent. */
 void lend_out(char *p, size_t n);
-/* They are not needed any more. */
-void lend_used(const char *p);
+/* Under ASan: bytes have come in there; nobody has business there any more. */
+void lend_filled(const char *p, size_t n);
+void lend_emptied(const char *p, size_t n);
 /* The running fiber parks: under ASan what it was lent is poisoned. (A nested one was lent nothing,
  * and its starter's loan goes on.) */
 void lend_expire(void);

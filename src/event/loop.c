@@ -171,12 +171,12 @@ static bool loop_turn(struct loop *l, bool busy)
         run_mail(l);
     }
     fiber_run_ready();
-    busy = io_ops->run_watches();
+    io_ops->run_watches();
     fiber_run_ready();
     for (unsigned i = 0; i < l->turn_fns; i++) {
         l->turn_fn[i].fn(l->turn_fn[i].arg);
     }
-    return busy || fiber_has_ready();
+    return io_ops->has_watches() || fiber_has_ready();
 }
 
 void loop_run(void)

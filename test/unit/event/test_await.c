@@ -415,6 +415,28 @@ static void a_watch_is_called_once_without_a_fiber(void)
     run(watch, NULL);
 }
 
+static void late_watch(void *arg)
+{
+    struct io io[2];
+    char c;
+
+    pair(io);
+    cond_init(&sleeper);
+    CHECK(put(&io[1], "xy", 2) == 0);
+    CHECK(await_read_into(&io[0], &c, 1, NEVER) == 1);
+    /* Runs after the watches of this turn; no event and no timer announces this one. */
+    CHECK(fiber_yield() == 0);
+    seen = NULL;
+    io_watch(&io[0], on_watch);
+    await_seen(&io[0]);
+    close_pair(io);
+}
+
+static void a_watch_on_waiting_data_is_called_however_late_it_was_set(void)
+{
+    run(late_watch, NULL);
+}
+
 static struct io *doomed[64];
 static int doomed_calls;
 
@@ -884,7 +906,9 @@ TESTS(T(fibers_play_ping_pong_over_a_socket_pair), T(what_came_before_the_end_is
       T(each_await_ends_at_its_deadline), T(each_await_ends_when_its_fiber_is_cancelled),
       T(each_await_ends_when_its_descriptor_is_closed), T(deadlines_may_go_back_and_forth),
       T(a_woken_reader_does_not_touch_a_closed_descriptor),
-      T(a_watch_is_called_once_without_a_fiber), T(events_of_freed_descriptors_are_dropped),
+      T(a_watch_is_called_once_without_a_fiber),
+      T(a_watch_on_waiting_data_is_called_however_late_it_was_set),
+      T(events_of_freed_descriptors_are_dropped),
       T(events_of_a_descriptor_that_lives_on_elsewhere_are_dropped),
       T(a_write_larger_than_the_socket_waits_for_the_peer),
       T(lent_memory_that_did_not_fit_is_kept_for_the_write),
