@@ -426,9 +426,11 @@ static void late_watch(void *arg)
     CHECK(await_read_into(&io[0], &c, 1, NEVER) == 1);
     /* Runs after the watches of this turn; no event and no timer announces this one. */
     CHECK(fiber_yield() == 0);
+    const int64_t start = now_ms();
     seen = NULL;
     io_watch(&io[0], on_watch);
-    await_seen(&io[0]);
+    CHECK(await_cond(&sleeper, deadline_in(2000)) == 0);
+    CHECK(seen == &io[0] && now_ms() - start < 1000);
     close_pair(io);
 }
 
