@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 towards clients: traffic as it should be, and how a connection ends."""
 import base64
+import concurrent.futures
 import hashlib
 import shutil
 import signal
@@ -613,6 +614,36 @@ def test_a_window_must_open_in_time(weir, upstream):
     with Client(gw, hold=True, window=1000) as c:
         r = c.ask("/")
         assert (len(r.body), r.reset) == (1000, "CANCEL")
+
+
+def test_trickles_are_ended(gw, upstream):
+    """A byte of body, and a byte of window, now and then: less than the minimum rates, though never silent."""
+    upstream.answer = lambda s: (200, [], bytes(100_000))
+    proxy_all(gw, upstream)
+
+    def trickle(c, sid, one):
+        while not c.streams[sid].ended:
+            try:
+                c.pump()
+            except TimeoutError:
+                one()
+                c.flush()
+
+    def upload():
+        with Client(gw, timeout=0.3) as c:
+            sid = c.open("/", method="POST", end=False)
+            trickle(c, sid, lambda: c.h2.send_data(sid, b"x"))
+            return c.streams[sid].status
+
+    def download():
+        with Client(gw, hold=True, window=10, timeout=0.3) as c:
+            sid = c.open("/")
+            trickle(c, sid, lambda: c.h2.increment_flow_control_window(1, sid))
+            return c.streams[sid].reset
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent, got = pool.submit(upload), pool.submit(download)
+        assert (sent.result(), got.result()) == (408, "CANCEL")
 
 
 def test_a_connection_rests_and_goes_on(gw, upstream):
