@@ -2,10 +2,10 @@
 /*
  * h2_server: a connection of HTTP/2 towards a client (docs/internals/http2.md).
  *
- * One fiber reads frames and starts a fiber for each stream (h2_stream.c), one writes what they
- * have put into the session's buffer: it runs after the streams that are ready, so that all of them
- * go out with one write. A connection without streams has none of these for long: it is watched,
- * like an idle one of HTTP/1.1.
+ * One fiber reads frames and starts a fiber for each stream (h2_stream.c). What several streams put
+ * into the session's buffer is written by one more, which runs after those that are ready, so that
+ * all of it goes out with one write; a stream that is alone writes itself. A connection without
+ * streams has no fiber: it is watched, like an idle one of HTTP/1.1.
  */
 #include "http/h2_server_priv.h"
 
@@ -52,7 +52,7 @@ struct h2_conn *h2_conn_new(struct conn *c)
 void h2_conn_free(struct h2_conn *h)
 {
     if (h != NULL) {
-        ASSERT(h->live == 0 && h->writer == NULL);
+        ASSERT(h->live == 0 && !h->has_writer);
         h2_free(h->s);
         free(h);
     }
@@ -121,13 +121,6 @@ void h2_conn_left(struct h2_req *q)
 
 /* ---- writing ---- */
 
-void h2_conn_flush(struct h2_conn *h)
-{
-    if (!h->writing && h->s->out.n > 0) {
-        cond_signal(&h->work);
-    }
-}
-
 void h2_conn_next_turn(struct h2_conn *h)
 {
     if (h2_conn_takes(h) && h->s->send_window > 0) {
@@ -167,32 +160,49 @@ int h2_conn_await_write(struct h2_conn *h, struct iovec *iov, int n)
     return 0;
 }
 
+/* Behind the streams that are ready when it is started. */
 static void writer_main(void *arg)
 {
     struct h2_conn *h = arg;
     struct iovec iov[1];
-    int rc = 0;
-    h->writer = fiber_self();
-    while (rc == 0) {
-        if (h->s->out.n > 0 && !h->writing) {
-            rc = h2_conn_await_write(h, iov, 1);
-        } else if (h->resting && !h->writing) {
-            break;
-        } else {
-            rc = await_cond(&h->work, NEVER);
-        }
+    h->has_writer = true;
+    int rc = await_cond(&h->work, NEVER);
+    while (rc == 0 && h->s->out.n > 0 && !h->writing) {
+        rc = h2_conn_await_write(h, iov, 1);
     }
-    h->writer = NULL;
+    h->has_writer = false;
     cond_broadcast(&h->calm);
+}
+
+void h2_conn_flush(struct h2_conn *h)
+{
+    if (h->has_writer || h->writing || h->broken || h->s->out.n == 0) {
+        return;
+    }
+    if (fiber_start("h2 writer", writer_main, h) == NULL) {
+        LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
+        broke(h);
+        return;
+    }
+    cond_signal(&h->work);
+}
+
+int h2_conn_await_flush(struct h2_conn *h)
+{
+    struct iovec iov[1];
+    if (h->live > 1 || h->writing || h->s->out.n == 0) {
+        h2_conn_flush(h);
+        return 0;
+    }
+    return h2_conn_await_write(h, iov, 1);
 }
 
 /* Until all is written, or cannot be. */
 static void await_writer(struct h2_conn *h)
 {
-    h->resting = true;
-    cond_signal(&h->work);
     fiber_shield(true); /* it uses what its owner would free */
-    while (h->writer != NULL) {
+    h2_conn_flush(h);
+    while (h->has_writer) {
         await_cond(&h->calm, NEVER);
     }
     fiber_shield(false);
@@ -343,6 +353,7 @@ static void await_end(struct h2_conn *h, bool hang_up)
     struct conn *c = h->c;
     fiber_shield(true);
     if (hang_up) {
+        h->broken = true;
         io_close(&c->io);
     }
     LIST_EACH_SAFE(it, nxt, &h->streams) {
@@ -363,11 +374,6 @@ static void await_end(struct h2_conn *h, bool hang_up)
 static enum next await_frames(struct h2_conn *h)
 {
     enum next next = READ_ON;
-    h->resting = false;
-    if (fiber_start("h2 writer", writer_main, h) == NULL) {
-        LOG_RATE(ERROR, "no memory for a fiber, closing a connection");
-        return HANG_UP;
-    }
     if (h->c->server->draining) {
         begin_end(h);
     }

@@ -20,11 +20,10 @@ struct h2_conn {
     unsigned waiting;
     int64_t waited_ms, moved_ms;
     struct pace pace_out;
-    struct fiber *writer; /* NULL: none */
-    bool reading;         /* the connection's fiber is in await_read() */
-    bool writing; /* somebody writes to the socket: the order of frames is the order of writes */
-    bool resting; /* the writer is to end when all is written */
-    bool broken;  /* the socket takes nothing any more */
+    bool reading;    /* the connection's fiber is in await_read() */
+    bool writing;    /* somebody writes to the socket: the order of frames is the order of writes */
+    bool has_writer; /* there is a fiber to write what is in the buffer */
+    bool broken;     /* the socket takes nothing any more */
     bool ending, said_last;
     int64_t ending_ms, quiet_ms; /* since when it is to end; when its last stream ended */
 };
@@ -57,6 +56,8 @@ struct h2_req {
 /* ---- h2_server.c ---- */
 /* Frames are in out: have them written, with those of the other streams that are ready now. */
 void h2_conn_flush(struct h2_conn *h);
+/* The same, at once when there is no other stream. */
+int h2_conn_await_flush(struct h2_conn *h);
 /* May a stream put frames into out? */
 static inline bool h2_conn_takes(const struct h2_conn *h)
 {

@@ -281,16 +281,19 @@ static int await_part(struct h2_req *q, struct str run, bool last, size_t *n)
 {
     struct h2_conn *h = q->h;
     size_t most = h2_room(h->s, &q->s, run.n < LEND_BYTES ? run.n : LEND_BYTES);
-    if (most >= DIRECT_BYTES && !h->writing) {
+    if (most >= (h->live > 1 ? DIRECT_BYTES : 1) && !h->writing) {
         *n = most;
         return await_direct(q, str_head(run, most), last && most == run.n);
     }
     most = most < H2_OUT_HIGH - h->s->out.n ? most : H2_OUT_HIGH - h->s->out.n;
     h2_send_data(h->s, &q->s, str_head(run, most), last && most == run.n);
-    h2_conn_flush(h);
     h2_conn_next_turn(h);
     *n = most;
-    return 0;
+    if (most < run.n) {
+        h2_conn_flush(h);
+        return 0;
+    }
+    return h2_conn_await_flush(h);
 }
 
 static int failed(struct h2_req *q, int rc)
@@ -331,8 +334,7 @@ static int send_trailers(struct h2_req *q)
         h2_send_data(q->h->s, &q->s, STR(""), true);
     }
     q->r.resp.bytes_sent += q->h->s->out.n - before;
-    h2_conn_flush(q->h);
-    return 0;
+    return h2_conn_await_flush(q->h);
 }
 
 static void h2_abort(struct req *r)
@@ -405,7 +407,6 @@ static int send_head(struct h2_req *q, bool ends)
     }
     r->resp.sent = true;
     r->resp.bytes_sent += s->out.n - before;
-    h2_conn_flush(q->h);
     return 0;
 }
 
@@ -423,10 +424,10 @@ static int h2_await_head(struct req *r, struct str body, bool last)
                       (last && body.n == 0 && r->resp.trailers.n == 0 && r->resp.length <= 0);
     int rc = await_buffer(q, body);
     rc = rc == 0 ? send_head(q, ends) : rc;
-    if (rc < 0) {
-        failed(q, rc);
-    } else if (!ends && (body.n > 0 || last)) {
+    if (rc == 0 && !ends && (body.n > 0 || last)) {
         rc = h2_await_data(r, body, last);
+    } else {
+        rc = rc == 0 ? h2_conn_await_flush(q->h) : failed(q, rc);
     }
     end_keep(q);
     return rc;
