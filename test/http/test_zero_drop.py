@@ -11,6 +11,7 @@ import threading
 
 import h2test
 import pytest
+from grpctest import Barrier, Channel, Server, pb
 from pki import Authority, Tls
 from weirtest import ADMIN_KEY, WEIR, Conn, Script, free_port, get, lower, payload, request, wait_for
 
@@ -106,6 +107,29 @@ def tls(gw, stop, done):
             session = c.socket.session
 
 
+def grpc_calls(gw, stop, done):
+    """One call after another on a channel, which opens connections as it needs them."""
+    with Channel(gw.port) as echo:
+        while not stop.is_set():
+            assert echo.Say(pb.Request(text="a", times=3), timeout=10).text == "aaa"
+            done()
+
+
+def grpc_stream(gw, stop, done):
+    """One call with messages both ways from beginning to end."""
+    with Channel(gw.port) as echo:
+        says = Barrier()
+        answers = echo.Chat(says)
+        n = 0
+        while not stop.wait(0.01):
+            says.give(pb.Request(text=str(n)))
+            assert next(answers).text == str(n)
+            n += 1
+            done()
+        says.end()
+        assert list(answers) == []
+
+
 def short(gw, stop, done):
     """A connection a request."""
     while not stop.is_set():
@@ -162,7 +186,7 @@ def status(gw, stop, done):
         done()
 
 
-LOADS = [keepalive, keepalive, polling, http2, tls, short, short, websocket, stream, admin, status]
+LOADS = [keepalive, keepalive, polling, http2, tls, grpc_calls, grpc_stream, short, short, websocket, stream, admin, status]
 
 
 class Load:
@@ -201,10 +225,11 @@ class Load:
 @pytest.fixture
 def loaded(weir, tmp_path):
     """A gateway with its upstream, and its load."""
-    with Script(upstream) as up:
+    with Script(upstream) as up, Server() as grpc_up:
         gw = weir({"weir": {"max_connections_per_source": 0}})
         gw.nodes = up.nodes()
         gw.put("/routes/all", {"uri": "/*", "upstream": gw.nodes, "enable_websocket": True})
+        gw.put("/routes/grpc", {"uri": "/test.Echo/*", "upstream": grpc_up.nodes()})
         gw.ca = Authority(tmp_path)
         gw.tls_context = Tls.context(gw.ca)
         gw.put("/ssls/a", gw.ca.issue("a.test").ssl("a.test"))
