@@ -55,8 +55,8 @@ struct h2_limits {
      * ends well, and by 10 a second; 200. */
     unsigned resets;
     /* Frames that carry nothing (SETTINGS, PING, PRIORITY, RST_STREAM, WINDOW_UPDATE, empty
-     * ones, unknown ones): so many at once, refilled by 4 with each stream, by one with each 256
-     * bytes of body either way, and by 10 a second; 1000. */
+     * ones, unknown ones): so many at once, refilled by 4 with each stream and each frame of body
+     * that is sent, by one with each 256 bytes of body either way, and by 10 a second; 1000. */
     unsigned control_frames;
     bool connect_protocol; /* server: offer RFC 8441 */
 };

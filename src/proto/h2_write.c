@@ -296,6 +296,10 @@ int h2_send_request(struct h2_session *s, struct h2_stream *st, struct arena *ar
 
 /* ---- bodies ---- */
 
+/* A small message too may be answered by updates of both windows, a PING and SETTINGS: peers that
+ * measure the path do that with each. */
+#define EARNED_BY_DATA (4 * 256)
+
 void h2_data_head(struct h2_session *s, struct h2_stream *st, char head[H2_FRAME_HEAD], size_t n,
                   bool last)
 {
@@ -303,7 +307,7 @@ void h2_data_head(struct h2_session *s, struct h2_stream *st, char head[H2_FRAME
     s->send_window -= (int64_t)n;
     st->send_window -= (int64_t)n;
     st->send_ended = last;
-    h2_moved(s, n);
+    h2_moved(s, n > 0 && n < EARNED_BY_DATA ? EARNED_BY_DATA : n);
     h2_close_if_ended(s, st);
 }
 

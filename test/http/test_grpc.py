@@ -61,6 +61,17 @@ def test_messages_go_both_ways_one_by_one(echo):
     assert answers.code() == grpc.StatusCode.OK
 
 
+def test_a_long_conversation_of_small_messages(echo):
+    """Peers answer each with a PING and updates of windows, to measure the path: no flood."""
+    says = Barrier()
+    answers = echo.Chat(says, timeout=30)
+    for i in range(2000):
+        says.give(pb.Request(text="m"))
+        assert next(answers).number == i
+    says.end()
+    assert list(answers) == []
+
+
 def test_the_server_may_speak_first(gw, up, echo):
     """A call whose client waits for the answer's metadata before it says anything."""
     says = Barrier()
