@@ -345,7 +345,7 @@ def test_reload_changes_limits_and_log_for_open_connections(weir, script, client
     g.config["nginx_config"]["error_log"] = errors
     with open(os.path.join(g.dir, "config.yaml"), "w") as f:
         yaml.safe_dump({**g.config, "nginx_config": {**g.config["nginx_config"], "error_log_level": "debug", "http": {"access_log": log, "access_log_buffer": 0,
-                        "client_max_body_size": "10"}}, "weir": {"line_bytes": 1024}}, f)
+                        "client_max_body_size": "10"}}, "weir": {**g.config.get("weir", {}), "line_bytes": 1024}}, f)
     p = of(g, "reload")
     assert p.returncode == 0, p.stderr
     wait_for(lambda: os.path.exists(errors) and "config.yaml was read again" in open(errors).read(), what="the reload")
