@@ -283,6 +283,9 @@ static int await_part(struct h2_req *q, struct str run, bool last, size_t *n)
     size_t most = h2_room(h->s, &q->s, run.n < LEND_BYTES ? run.n : LEND_BYTES);
     if (most >= (h->live > 1 ? DIRECT_BYTES : 1) && !h->writing) {
         *n = most;
+        if (most < run.n) {
+            keep(q, run); /* the write may park, and there is more to come */
+        }
         return await_direct(q, str_head(run, most), last && most == run.n);
     }
     most = most < H2_OUT_HIGH - h->s->out.n ? most : H2_OUT_HIGH - h->s->out.n;
