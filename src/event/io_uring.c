@@ -120,6 +120,7 @@ static void ask_cancel(uint64_t data)
     struct io_uring_sqe *e = sqe_new();
 
     io_uring_prep_cancel64(e, data, 0);
+    e->flags |= IOSQE_CQE_SKIP_SUCCESS;
     e->user_data = TOKEN_IGNORE;
 }
 
