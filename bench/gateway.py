@@ -152,17 +152,33 @@ class GrpcUpstream(Program):
                 "--trailer=grpc-status: 0", str(self.port)]
 
 
+class Certificate:
+    """A self-signed one for 127.0.0.1 and its key, of a kind: "P-256" or "RSA-2048"."""
+
+    def __init__(self, work, kind):
+        folder = pathlib.Path(work, kind)
+        folder.mkdir()
+        self.cert, self.key, self.both = (folder / n for n in ("cert.pem", "key.pem", "both.pem"))
+        options = ["rsa:2048"] if kind == "RSA-2048" else ["ec", "-pkeyopt",
+                                                          "ec_paramgen_curve:P-256"]
+        subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-newkey", *options,
+                        "-keyout", self.key, "-out", self.cert], check=True, capture_output=True)
+        self.both.write_text(self.cert.read_text() + self.key.read_text())
+
+
 class Gateway(Program):
     """paths: nginx and HAProxy serve only the paths in this file, one a line. router: Weir's kind
     of router. single: one process, for counting instructions. grpc: the port of a GrpcUpstream,
-    which the gateway is for instead of upstream."""
+    which the gateway is for instead of upstream. tls: the Certificate that its port speaks TLS
+    with, HTTP/2 or HTTP/1.1 as the client likes."""
 
     name = ""
 
     def __init__(self, work, cpu, upstream, paths=None, router="radixtree_uri", single=False,
-                 grpc=None):
+                 grpc=None, tls=None):
         super().__init__(self.name, work, cpu)
-        self.grpc = grpc
+        self.grpc, self.tls = grpc, tls
         self.upstream, self.paths, self.router, self.single = upstream, paths, router, single
 
 
@@ -172,7 +188,12 @@ class Nginx(Gateway):
     def command(self):
         values = {"DIR": self.dir, "PORT": self.port, "UPSTREAM": self.upstream.port,
                   "MASTER": "off" if self.single else "on", "MAP": "", "CHECK": "",
-                  "GRPC": self.grpc}
+                  "GRPC": self.grpc, "TLS": "", "CERTIFICATE": ""}
+        if self.tls:
+            values["TLS"] = " ssl http2"
+            values["CERTIFICATE"] = (f"ssl_certificate {self.tls.cert}; "
+                                     f"ssl_certificate_key {self.tls.key}; "
+                                     "ssl_protocols TLSv1.2 TLSv1.3;")
         if self.paths:
             known = "".join(f"{line} 1;\n" for line in self.paths.read_text().splitlines())
             (self.dir / "paths.map").write_text(known)
@@ -187,7 +208,9 @@ class Haproxy(Gateway):
     name = "haproxy"
 
     def command(self):
-        values = {"PORT": self.port, "UPSTREAM": self.upstream.port, "CHECK": ""}
+        values = {"PORT": self.port, "UPSTREAM": self.upstream.port, "CHECK": "", "TLS": ""}
+        if self.tls:
+            values["TLS"] = f" ssl crt {self.tls.both} alpn h2,http/1.1"
         if self.paths:
             values["CHECK"] = f"http-request deny deny_status 404 unless {{ path -f {self.paths} }}"
         (self.dir / "haproxy.cfg").write_text(fill("haproxy.cfg.in", values))
@@ -205,8 +228,13 @@ class Weir(Gateway):
 
     def command(self):
         binary = os.environ.get("WEIR", str(HERE.parent / "build" / "weir"))
-        values = {"DIR": self.dir, "PORT": self.port, "ADMIN": self.admin_port, "KEY": self.key,
-                  "METRICS": self.metrics_port, "ROUTER": self.router, "ENGINE": self.engine}
+        values = {"DIR": self.dir, "PLAIN": self.port, "SSL": "", "ADMIN": self.admin_port,
+                  "KEY": self.key, "METRICS": self.metrics_port, "ROUTER": self.router,
+                  "ENGINE": self.engine}
+        if self.tls:
+            values["PLAIN"] = free_port()
+            values["SSL"] = ("  ssl:\n    fallback_sni: localhost\n    listen:\n"
+                             f"      - ip: 127.0.0.1\n        port: {self.port}\n")
         (self.dir / "config.yaml").write_text(fill("weir.yaml.in", values))
         return [binary, "run", "--config", str(self.dir / "config.yaml"), "--data",
                 str(self.dir / "data")]

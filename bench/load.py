@@ -26,7 +26,7 @@ def _ms(text):
     return float(number) * UNITS[unit]
 
 
-def wrk(cpu, port, path, connections, seconds, close=False, script=None):
+def wrk(cpu, port, path, connections, seconds, close=False, script=None, scheme="http"):
     """Run wrk; script: arguments of cycle.lua. Answers that are not 2xx and broken connections
     raise LoadError: a figure of refused requests is worth nothing."""
     command = ["taskset", "-c", str(cpu), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s",
@@ -35,7 +35,8 @@ def wrk(cpu, port, path, connections, seconds, close=False, script=None):
         command += ["-H", "Connection: close"]
     if script:
         command += ["-s", str(HERE / "cycle.lua")]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    host = "localhost" if scheme == "https" else "127.0.0.1"  # an address is no name to ask for
+    command.append(f"{scheme}://{host}:{port}{path}")
     if script:
         command += ["--", *(str(s) for s in script)]
     out = subprocess.run(command, capture_output=True, text=True, check=True,
@@ -53,16 +54,13 @@ def wrk(cpu, port, path, connections, seconds, close=False, script=None):
             "p50_ms": _ms(latency["50"]), "p99_ms": _ms(latency["99"])}
 
 
-def grpc(cpu, port, path, connections, seconds, calls=1):
-    """Unary calls with 20 bytes of body, so many at a time on each connection, by h2load."""
+def h2load(cpu, port, path, connections, seconds, streams=1, scheme="https", options=()):
+    """Run h2load with so many streams at a time on each connection."""
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder:
-        body, log = os.path.join(folder, "body"), os.path.join(folder, "log")
-        with open(body, "wb") as f:
-            f.write(b"\0\0\0\0\x0f" + b"x" * 15)
-        command = ["taskset", "-c", str(cpu), "h2load", f"-c{connections}", f"-m{calls}",
-                   f"-D{seconds}", "-d", body, f"--log-file={log}",
-                   "-H", "content-type: application/grpc", "-H", "te: trailers",
-                   f"http://127.0.0.1:{port}{path}"]
+        log = os.path.join(folder, "log")
+        command = ["taskset", "-c", str(cpu), "h2load", f"-c{connections}", f"-m{streams}",
+                   f"-D{seconds}", f"--log-file={log}", *options,
+                   f"{scheme}://127.0.0.1:{port}{path}"]
         out = subprocess.run(command, capture_output=True, text=True, check=True,
                              timeout=seconds + 60).stdout
         with open(log) as f:
@@ -72,6 +70,29 @@ def grpc(cpu, port, path, connections, seconds, calls=1):
         raise LoadError(out)
     return {"requests": len(took), "rps": len(took) / seconds, "p50_ms": took[len(took) // 2],
             "p99_ms": took[len(took) * 99 // 100]}
+
+
+def grpc(cpu, port, path, connections, seconds, calls=1):
+    """Unary calls with 20 bytes of body, so many at a time on each connection."""
+    with tempfile.NamedTemporaryFile(prefix="weir-bench-") as body:
+        body.write(b"\0\0\0\0\x0f" + b"x" * 15)
+        body.flush()
+        return h2load(cpu, port, path, connections, seconds, calls, "http",
+                      ["-d", body.name, "-H", "content-type: application/grpc",
+                       "-H", "te: trailers"])
+
+
+def resumed(cpu, port, path, connections, seconds):
+    """Connections one after the other that resume one session of TLS 1.2, by openssl s_time."""
+    out = subprocess.run(["taskset", "-c", str(cpu), "openssl", "s_time", "-connect",
+                          f"127.0.0.1:{port}", "-reuse", "-tls1_2", "-time", str(seconds)],
+                         capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+    # The first line of its kind is of the new session that the others resume.
+    made = re.findall(r"(\d+) connections in (\d+) real seconds", out)
+    if not made or int(made[-1][0]) == 0:
+        raise LoadError(out)
+    each = seconds / int(made[-1][0]) * 1000
+    return {"requests": int(made[-1][0]), "rps": 1000 / each, "p50_ms": each, "p99_ms": each}
 
 
 class Client:

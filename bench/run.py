@@ -23,8 +23,8 @@ import time
 
 import load
 import report
-from gateway import (HERE, GrpcUpstream, Haproxy, Nginx, Upstream, Weir, WeirEpoll, WeirUring,
-                     remove)
+from gateway import (HERE, Certificate, GrpcUpstream, Haproxy, Nginx, Upstream, Weir, WeirEpoll,
+                     WeirUring, remove)
 
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2" if QUICK else "5"))
@@ -222,6 +222,38 @@ def grpc(run):
                      gateways, "/test.Echo/Say", connections, tool=load.grpc, calls=calls)
 
 
+def put_certificate(gateways, certificate):
+    put_routes(gateways, [("/ssls/1", {"snis": ["localhost"], "cert": certificate.cert.read_text(),
+                                       "key": certificate.key.read_text()})])
+
+
+def tls(run):
+    """TLS: keepalive, new connections with two kinds of keys, resumed ones."""
+    for kind in ("P-256", "RSA-2048"):
+        certificate = Certificate(run.work, kind)
+        with started(run.gateways(tls=certificate)) as gateways:
+            put_routes(gateways, plain_routes(run))
+            put_certificate(gateways, certificate)
+            for size in ("0.1k", "100k") if kind == "P-256" else ():
+                run.cell("tls", f"TLS 1.3, {size}B, 128 connections", gateways, f"/plain?{size}",
+                         128, scheme="https")
+            run.cell("tls", f"TLS 1.3, a handshake each, {kind}, 16 connections", gateways,
+                     "/plain?0.1k", 16, scheme="https", close=True)
+            run.cell("tls", f"TLS 1.2, resumed each, {kind}, 1 connection, no request", gateways,
+                     "", 1, tool=load.resumed)
+
+
+def http2(run):
+    """HTTP/2 over TLS, 1 kB: one stream, and 100 at a time."""
+    certificate = Certificate(run.work, "HTTP2")
+    with started(run.gateways(tls=certificate)) as gateways:
+        put_routes(gateways, plain_routes(run))
+        put_certificate(gateways, certificate)
+        for connections, streams in [(128, 1), (16, 1), (4, 100)]:
+            run.cell("http2", f"1kB, {connections} connections, {streams} streams", gateways,
+                     "/plain?1k", connections, tool=load.h2load, streams=streams)
+
+
 def load_routes(run, gateway, pattern, n):
     start, cpu = time.monotonic(), gateway.cpu_us()
     load.Admin(gateway).put_all(
@@ -395,8 +427,8 @@ def instructions(run):
                      f"{each:,.0f}")
 
 
-SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, grpc, routes, params, idle,
-                                     tunnels, changes, instructions)}
+SCENARIOS = {f.__name__: f for f in (plain, plugins, auth, short, tls, http2, grpc, routes, params,
+                                     idle, tunnels, changes, instructions)}
 QUICK_SCENARIOS = ["plain", "plugins", "auth", "short", "grpc", "idle", "instructions"]
 
 
