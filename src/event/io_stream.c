@@ -28,6 +28,7 @@
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* A peer is judged by its drain rate from here on. */
@@ -230,11 +231,14 @@ static int leave(struct io *io)
 
 /* ---- reading ---- */
 
-/* recv() and send() are 3 % cheaper for the whole system than read() and write(). */
+/*
+ * recv() and send() are 3 % cheaper for the whole system than read() and write(); and without the C
+ * library's part in them, which makes them points of pthread_cancel(), another one.
+ */
 static ssize_t sys_read(struct io *io, void *p, size_t n)
 {
     if (!io->plain) {
-        ssize_t got = recv(io->fd, p, n, 0);
+        ssize_t got = syscall(SYS_recvfrom, io->fd, p, n, 0, NULL, NULL);
         if (got >= 0 || errno != ENOTSOCK) {
             return got;
         }
@@ -407,7 +411,8 @@ static void iov_skip(struct iovec **iov, int *cnt, size_t n)
 static ssize_t sys_write(struct io *io, struct iovec *iov, int cnt)
 {
     if (cnt == 1 && !io->plain) {
-        ssize_t put = send(io->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+        ssize_t put =
+            syscall(SYS_sendto, io->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL, NULL, 0);
         if (put >= 0 || errno != ENOTSOCK) {
             return put;
         }
