@@ -179,7 +179,7 @@ def plain(run):
 
 def plugins(run):
     """One upstream with limit-count and prometheus; the others without."""
-    with started(run.gateways()) as gateways:
+    with started(run.gateways(ONE_EACH)) as gateways:
         put_routes(gateways, plugin_routes(run))
         for connections in [128] if QUICK else [16, 128, 1024]:
             run.cell("plugins", f"limit-count + prometheus (Weir only), 1kB, {connections} "
@@ -195,7 +195,7 @@ def auth(run):
     items += [(f"/routes/{i}", {"uri": f"/auth/{i}/x", "upstream": run.nodes(),
                                 "plugins": {"key-auth": {}, "limit-count": LIMIT}})
               for i in range(n)]
-    with started(run.gateways()) as gateways:
+    with started(run.gateways(ONE_EACH)) as gateways:
         put_routes(gateways, items)
         run.cell("auth", f"key-auth + limit-count (Weir only), {n} routes, {n} consumers, 1kB, "
                  "128 connections", gateways, "/", 128, script=["/auth/%d/x?1k", n, n])
