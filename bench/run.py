@@ -415,9 +415,9 @@ def instructions(run):
     """User-space instructions a request, 1 kB, 16 connections in step: the difference of two runs
     under callgrind, which repeats almost exactly."""
     n = 2000
-    work = [("no plugins", plain_routes(run), "/plain?1k", NAMES),
+    work = [("no plugins", plain_routes(run), "/plain?1k", ONE_EACH),
             ("limit-count + prometheus", plugin_routes(run), "/plug?1k",
-             [x for x in NAMES if x == "weir"])]
+             [x for x in ONE_EACH if x == "weir"])]
     for text, routes, path, names in work:
         for name in names:
             one, two = (counted(run, run.gateways([name], single=True)[0], routes, path, k)

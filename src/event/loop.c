@@ -57,10 +57,11 @@ static int engine_init(const struct io_ops *ops)
     return ops->init();
 }
 
-/* The only way to know whether a ring works is to make one. */
+/* The only way to know whether a ring works is to make one; but valgrind, which does not see what
+ * the kernel writes into it, would wait for ever. */
 static int engine_start(void)
 {
-    if (wanted == LOOP_EPOLL) {
+    if (wanted == LOOP_EPOLL || (wanted == LOOP_AUTO && fiber_on_valgrind())) {
         return engine_init(&io_epoll);
     }
     int rc = engine_init(&io_uring);

@@ -75,6 +75,11 @@ void fiber_set_stack_size(size_t bytes)
     stack_size = bytes;
 }
 
+bool fiber_on_valgrind(void)
+{
+    return sanitize_valgrind();
+}
+
 void fiber_set_thread_stack_size(size_t bytes)
 {
     thread_stack_size = bytes;

@@ -23,6 +23,8 @@ void fiber_set_stack_size(size_t bytes);
 /* The same for the calling thread only, before its first fiber: the control thread compiles schemas
  * and regular expressions, which are deep. */
 void fiber_set_thread_stack_size(size_t bytes);
+/* Does the program run under valgrind? */
+bool fiber_on_valgrind(void);
 
 /*
  * Run fn(arg) in a new fiber at once: the caller continues when it first parks or ends. May be
