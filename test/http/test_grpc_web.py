@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""grpc-web: what a browser's library sends and reads, in front of a real gRPC server. The client here is a few lines of the protocol's text
-(grpc/doc/PROTOCOL-WEB.md); no package of Debian has one."""
+"""grpc-web: what a browser's library sends and reads, in front of a real gRPC server. Most tests use a client of a few lines, after the protocol's
+text (grpc/doc/PROTOCOL-WEB.md); the last ones that of the npm package grpc-web, where Node.js and the registry are at hand."""
 import base64
+import json
+import os
+import shutil
 import struct
+import subprocess
 
 import pytest
 
@@ -143,3 +147,46 @@ def test_an_upstream_that_says_no_status(web, upstream):
     _, messages, trailers = call(web, "Say", pb.Request())
     assert messages[0].text == "a" and trailers == {"grpc-status": "2", "grpc-message": "upstream grpc status not received"}
     assert upstream.last.path == "/test.Echo/Say"
+
+
+# ---- the client of npm ----
+
+CLIENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "grpc_web_client.js")
+
+
+@pytest.fixture(scope="module")
+def npm_client(tmp_path_factory):
+    """call(gw, method, format, kind, request): what the package's client makes of it."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("needs node and npm")
+    folder = tmp_path_factory.mktemp("npm")
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "grpc-web@1.5.0", "xhr2@0.2.1"], cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install grpc-web here: {done.stderr[-300:]}")
+
+    def call(gw, method, format, kind, request):
+        out = subprocess.run(["node", CLIENT, f"http://127.0.0.1:{gw.port}/web", f"/test.Echo/{method}", format, kind,
+                              base64.b64encode(request.SerializeToString()).decode()],
+                             cwd=folder, capture_output=True, text=True, timeout=60)
+        assert out.returncode == 0, out.stderr
+        seen = json.loads(out.stdout)
+        return [pb.Reply.FromString(base64.b64decode(m)) for m in seen["messages"]], seen["status"], seen["error"]
+    return call
+
+
+@pytest.mark.parametrize("format", ["text", "binary"])
+def test_npm_client_unary(web, up, npm_client, format):
+    messages, _, error = npm_client(web, "Say", format, "unary", pb.Request(text="a", times=3, blob=bytes(range(256))))
+    assert error is None and [(m.text, m.blob) for m in messages] == [("aaa", bytes(range(256)))]
+    assert up.calls[-1][1]["asked"] == "yes"
+
+
+@pytest.mark.parametrize("format", ["text", "binary"])
+def test_npm_client_is_told_of_failures(web, npm_client, format):
+    messages, _, error = npm_client(web, "Say", format, "unary", pb.Request(fail=7, text="x"))
+    assert messages == [] and error == {"code": 7, "message": "no: x"}
+
+
+def test_npm_client_server_stream(web, npm_client):
+    messages, status, error = npm_client(web, "Split", "text", "stream", pb.Request(text="x", times=20, blob=b"b" * 3001))
+    assert error is None and status == 0 and [m.number for m in messages] == list(range(20))
