@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from weirtest import WEIR, wait_for
+from weirtest import SLOW, WEIR, wait_for
 
 # Runs a command in a process where io_uring_setup() fails with an errno: as container runtimes forbid it.
 FORBID = """
@@ -95,6 +95,7 @@ def test_open_files(weir):
     assert "the limit of open files allows" not in g.log_text()
 
 
+@pytest.mark.skipif(SLOW > 1, reason="a sanitizer takes memory of its own")
 def test_memory_goes_back_when_a_load_has_passed(weir, script, client):
     g = weir({"nginx_config": {"worker_processes": 1}, "weir": {"max_connections_per_source": 0, "engine": "epoll"}})
     routes = 800

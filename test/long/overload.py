@@ -309,7 +309,7 @@ def more_memory_than_the_budget(check, nodes, connections):
         text = gw.log_text()
         levels = [n for n in (1, 2, 3) if f"level {n}" in text]
         check(f"a budget of {budget // MB} MB, {connections} slow uploads and downloads: at most {most / MB:.0f} MB, levels {levels}",
-              most <= (1.1 if NOISE == 1 else 1.3) * budget and 2 in levels)
+              most <= (1.1 if NOISE == 1 else 1.3) * budget and max(levels, default=0) >= 2)
         check("the Admin API answers", gw.admin("GET", "/routes/1").status == 200)
         for s in slow:
             s.close()
@@ -336,8 +336,9 @@ def main():
     try:
         three_times_the_capacity(check, nginx.nodes())
         too_many_connections(check, nginx.nodes())
-        # The gateway's connections are bounded by its descriptors, two for each.
-        more_memory_than_the_budget(check, nginx.nodes(), min(SLOW_CLIENTS, files * 2 // 5))
+        if weirtest.SLOW == 1:  # else a sanitizer takes memory of its own
+            # The gateway's connections are bounded by its descriptors, two for each.
+            more_memory_than_the_budget(check, nginx.nodes(), min(SLOW_CLIENTS, files * 2 // 5))
     finally:
         nginx.close()
     results = check.results
